@@ -1,0 +1,107 @@
+// Package rows turns Kafka record batches into the rows of a topic's table and
+// back: Encode makes one Parquet file of many batches, a Reader makes record
+// batches of any Parquet file with the table's columns, whoever wrote it.
+//
+// Neither way builds a value per record. Encode parses a batch straight into
+// buffers that already hold the pages' encoding; a Reader decodes pages into
+// flat columns and writes wire bytes from those. Both bound what hostile bytes
+// can make them allocate, and neither panics on any of them.
+//
+// Rules of the file format are cited as [F], meaning apache/parquet-format.
+package rows
+
+import (
+	"context"
+	"errors"
+)
+
+// SchemaString is the Delta schema of a topic's table, as it stands in
+// metaData.schemaString. The columns are those of Spark's Kafka source; the
+// narrow ones come first, since engines collect statistics on leading columns.
+const SchemaString = `{"type":"struct","fields":[` +
+	`{"name":"topic","type":"string","nullable":true,"metadata":{}},` +
+	`{"name":"partition","type":"integer","nullable":true,"metadata":{}},` +
+	`{"name":"offset","type":"long","nullable":true,"metadata":{}},` +
+	`{"name":"timestamp","type":"timestamp","nullable":true,"metadata":{}},` +
+	`{"name":"timestampType","type":"integer","nullable":true,"metadata":{}},` +
+	`{"name":"key","type":"binary","nullable":true,"metadata":{}},` +
+	`{"name":"value","type":"binary","nullable":true,"metadata":{}},` +
+	`{"name":"headers","type":{"type":"array","elementType":{"type":"struct","fields":[` +
+	`{"name":"key","type":"string","nullable":true,"metadata":{}},` +
+	`{"name":"value","type":"binary","nullable":true,"metadata":{}}]},` +
+	`"containsNull":true},"nullable":true,"metadata":{}}]}`
+
+var (
+	// ErrCorrupt: bytes that are not what they claim to be, in a Parquet file
+	// or in a record batch. Reading again does not help.
+	ErrCorrupt = errors.New("rows: corrupt")
+	// ErrUnsupported: a file that may be sound, but uses what this package does
+	// not read (a codec, a type of column, a size beyond its bounds).
+	ErrUnsupported = errors.New("rows: unsupported")
+	// ErrInvalidRecord: a batch whose records cannot become rows that every
+	// engine reads: see CheckHeaderKey. Refuse it at the door.
+	ErrInvalidRecord = errors.New("rows: record cannot become a row")
+)
+
+// Batch is a record batch that got its place in a partition.
+type Batch struct {
+	Partition int32
+	// BaseOffset is the offset of the batch's first record. What Data says
+	// about it does not count: producers leave it 0.
+	BaseOffset int64
+	// Data is one whole record batch v2 as on the wire, compressed or not,
+	// whose header and CRC have been checked. Encode only reads it.
+	Data []byte
+}
+
+// Range is where a file holds rows of a partition. It is dense when Rows is
+// Last-First+1; otherwise there are gaps between First and Last.
+type Range struct {
+	Partition   int32
+	First, Last int64 // both inclusive
+	Rows        int64
+}
+
+// Dense says that the range has no gaps.
+func (r Range) Dense() bool { return r.Rows == r.Last-r.First+1 }
+
+// File is one encoded Parquet file and what its add action says of it.
+type File struct {
+	// Body belongs to the Encoder and is valid until its next Encode.
+	Body   []byte
+	Rows   int64
+	Ranges []Range // one per partition, in order of partitions
+	// Stats are the Delta statistics (add.stats), a JSON document.
+	Stats string
+	// Tags are for add.tags: a speed-up, see ParseRanges. May be nil.
+	Tags map[string]string
+}
+
+// Source reads n bytes from off of one Parquet file: a ranged GET. It returns
+// exactly n bytes or an error, and may be called by several goroutines at once. The
+// Reader does not write to what it returns.
+type Source func(ctx context.Context, off, n int64) ([]byte, error)
+
+// Encoded is a record batch v2 made from rows: not compressed, with a correct
+// CRC, no producer id and partition leader epoch -1 (the epoch is not covered
+// by the CRC: whoever serves the batch may patch it).
+type Encoded struct {
+	First, Last  int64 // offsets of its first and last record
+	Records      int
+	MaxTimestamp int64 // ms, -1 if no record has one
+	Data         []byte
+}
+
+// Limits bound what one Read returns.
+type Limits struct {
+	// MaxBytes is about how many bytes of batches to return: the last batch may
+	// exceed it by one record, and one record always fits.
+	MaxBytes int
+	// BatchBytes is about how large one batch may get; 0 means 1 MiB (the
+	// size that consumers fetch per partition by default).
+	BatchBytes int
+	// Before, unless 0, is the first offset not to return.
+	Before int64
+	// Buffer is where the batches are appended, if its capacity suffices.
+	Buffer []byte
+}
