@@ -6,14 +6,6 @@ package delta
 
 import "encoding/json"
 
-// Protocol is the protocol action [P Protocol Evolution].
-type Protocol struct {
-	MinReaderVersion int      `json:"minReaderVersion"`
-	MinWriterVersion int      `json:"minWriterVersion"`
-	ReaderFeatures   []string `json:"readerFeatures,omitempty"` // only with reader version 3
-	WriterFeatures   []string `json:"writerFeatures,omitempty"` // only with writer version 7
-}
-
 // Format is the file format of a table's data, always Parquet.
 type Format struct {
 	Provider string            `json:"provider"`
@@ -70,29 +62,12 @@ type CommitInfo struct {
 	IsBlindAppend       bool              `json:"isBlindAppend"`
 	EngineInfo          string            `json:"engineInfo,omitempty"`
 	ReadVersion         *int64            `json:"readVersion,omitempty"`
+	// InCommitTimestamp is for tables with the writer feature of that name: ms,
+	// above that of the version before (Snapshot.NextTimestamp). 0 means none.
+	InCommitTimestamp int64 `json:"inCommitTimestamp,omitempty"`
 	// TxnID is unique to an attempt to commit. It alone tells our entry from another's.
 	TxnID string `json:"txnId,omitempty"`
 	// Sluice is the writer's own note, kept as it is: for a topic the producer
 	// state of the batches in this entry.
 	Sluice json.RawMessage `json:"sluice,omitempty"`
-}
-
-// Statistics is the content of Add.Stats [P Per-file Statistics]. Minima and
-// maxima are kept for the leading columns only, and left out where all are null.
-type Statistics struct {
-	NumRecords int64                      `json:"numRecords"`
-	MinValues  map[string]json.RawMessage `json:"minValues"`
-	MaxValues  map[string]json.RawMessage `json:"maxValues"`
-	NullCount  map[string]json.RawMessage `json:"nullCount"`
-}
-
-// Entry is one log entry: the actions of one version.
-type Entry struct {
-	Version  int64
-	Info     *CommitInfo // nil in entries of writers that leave it out
-	Protocol *Protocol
-	Metadata *Metadata
-	Txns     []Txn
-	Adds     []Add
-	Removes  []Remove
 }

@@ -1,0 +1,103 @@
+package delta
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"sluice/storage/object"
+)
+
+// Defaults of Options.
+const (
+	// DefaultWindow is W of the rule of cleaned entries (README.md): far above
+	// the pause of a process that then goes on, far below any log retention.
+	DefaultWindow = 15 * time.Minute
+	// DefaultAttempt bounds one put of an entry. A hung connection must not hold
+	// a commit for longer, and what it did is found out by putting again.
+	DefaultAttempt = 15 * time.Second
+	// DefaultMaxEntries bounds the log by number, as some readers list it whole.
+	DefaultMaxEntries = 100_000
+	// DefaultMaxEntryBytes is far above what a committer writes (some kB), yet
+	// holds a foreign OPTIMIZE of 100,000 files.
+	DefaultMaxEntryBytes = 128 << 20
+	// DefaultMaxCheckpointBytes is about 20 million actions.
+	DefaultMaxCheckpointBytes = 1 << 30
+)
+
+// Options tune a Log. The zero value means the defaults.
+type Options struct {
+	// Window is W: cleanup never removes an entry younger than it, by the
+	// store's clock. All writers of a table must agree on it.
+	Window time.Duration
+	// Attempt bounds one attempt to put an entry.
+	Attempt time.Duration
+	// MaxEntries is the number of entries behind the tip beyond which Cleanup
+	// removes them before the log retention of the table is over.
+	MaxEntries int64
+	// MaxEntryBytes and MaxCheckpointBytes bound what is read into memory.
+	MaxEntryBytes      int64
+	MaxCheckpointBytes int64
+	// Log takes rare facts that are no error for the caller: an unusable
+	// checkpoint that was passed over, a stray entry removed.
+	Log *slog.Logger
+}
+
+// Stats counts what a Log's commits met. The fields only grow.
+type Stats struct {
+	Commits atomic.Int64 // entries of ours that stand in the log
+	Foreign atomic.Int64 // commits that found another's entry in their place
+	Unclear atomic.Int64 // attempts whose outcome the store did not tell
+	Hedges  atomic.Int64 // second puts sent because the first was slow
+	Moved   atomic.Int64 // commits and follows that found the log cleaned past them
+	Proofs  atomic.Int64 // LISTs that the rule of cleaned entries asked for
+}
+
+// Log is the _delta_log of one table. It holds no table state, only the
+// latencies of recent puts, and is safe for concurrent use.
+type Log struct {
+	store object.Store
+	table string
+	opts  Options
+	stats Stats
+	puts  putLatencies
+	// sound is the newest version+1 whose checkpoint this process has written
+	// or read whole: Cleanup relies on no other without reading it first.
+	sound atomic.Int64
+}
+
+// NewLog is the log of the table under the key prefix table, such as "orders" or
+// "_sluice/consumer_offsets", whether or not it exists.
+func NewLog(store object.Store, table string, opts Options) *Log {
+	if opts.Window <= 0 {
+		opts.Window = DefaultWindow
+	}
+	if opts.Attempt <= 0 {
+		opts.Attempt = DefaultAttempt
+	}
+	if opts.MaxEntries <= 0 {
+		opts.MaxEntries = DefaultMaxEntries
+	}
+	if opts.MaxEntryBytes <= 0 {
+		opts.MaxEntryBytes = DefaultMaxEntryBytes
+	}
+	if opts.MaxCheckpointBytes <= 0 {
+		opts.MaxCheckpointBytes = DefaultMaxCheckpointBytes
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Log{store: store, table: table, opts: opts}
+}
+
+// Table is the key prefix of the table, without a slash at the end.
+func (l *Log) Table() string { return l.table }
+
+// Store is where the table lies.
+func (l *Log) Store() object.Store { return l.store }
+
+// Window is W of the rule of cleaned entries.
+func (l *Log) Window() time.Duration { return l.opts.Window }
+
+// Stats are the live counters of this Log.
+func (l *Log) Stats() *Stats { return &l.stats }
