@@ -36,14 +36,32 @@ type Range struct {
 	// Offset is the first byte, or if negative the distance from the end
 	// (-8 with Length 0: the last eight bytes, fewer if the object is shorter).
 	Offset int64
-	// Length is the number of bytes; 0 means up to the end. An object that ends
-	// sooner yields fewer bytes, and an Offset at or past its end yields none.
+	// Length is the number of bytes; 0 (or less) means up to the end. An object
+	// that ends sooner yields fewer bytes, and an Offset at or past its end yields
+	// none. A distance from the end that exceeds the object counts from its start.
 	Length int64
+}
+
+// Of returns the half-open interval [from, to) of bytes that r selects in an
+// object of that size: 0 <= from <= to <= size.
+func (r Range) Of(size int64) (from, to int64) {
+	switch {
+	case r.Offset >= size:
+		return size, size
+	case r.Offset >= 0:
+		from = r.Offset
+	default:
+		from = max(0, size+r.Offset)
+	}
+	if r.Length <= 0 || r.Length > size-from {
+		return from, size
+	}
+	return from, from + r.Length
 }
 
 // Object is the answer to a Get.
 type Object struct {
-	Info
+	Info           // of the whole object, whatever the range
 	Body []byte    // the bytes of the range, owned by the caller
 	Now  time.Time // the store's clock when it answered
 }
@@ -51,25 +69,30 @@ type Object struct {
 // ListRequest asks for one page of keys in ascending byte order.
 type ListRequest struct {
 	// Prefix limits the page to keys that begin with it. Unlike a directory
-	// name it may end in the middle of a path element.
+	// name it may end in the middle of a path element. One that no legal key
+	// begins with is answered ErrBadKey; see ValidPrefix.
 	Prefix string
-	// After excludes keys up to and including it, whether or not it exists.
+	// After excludes keys and folders up to and including it in byte order,
+	// whether or not it exists. A folder that After lies within is excluded too.
 	After string
 	// Folders groups keys that continue past Prefix with a "/": the part up to
-	// and including that "/" is reported once, in Listing.Folders.
+	// and including that "/" is reported once, in Listing.Folders. A folder is
+	// there exactly as long as a key begins with it.
 	Folders bool
 	// Limit bounds Objects and Folders together; 0 means the store's own page
 	// size (1,000 at S3). A store may answer fewer than Limit and set More.
 	Limit int
 }
 
-// Listing is one page.
+// Listing is one page. Objects that others put under the root with keys that
+// are not legal (ValidKey) are left out: nobody could Get them.
 type Listing struct {
 	Objects []Info
 	Folders []string
 	// More says that keys may follow. Continue with After set to Last.
 	More bool
-	// Last is the greatest key or folder that this page covers.
+	// Last is the greatest key or folder that this page covers, empty if it
+	// covers none. With More set it is greater than the request's After.
 	Last string
 	Now  time.Time
 }
@@ -108,29 +131,79 @@ type Store interface {
 	URL() string
 }
 
-// MaxKey is the longest key in bytes that every store takes (S3 allows 1,024
-// with the prefix of the root).
-const MaxKey = 900
+const (
+	// MaxKey is the longest key in bytes that every store takes (S3 allows 1,024
+	// with the prefix of the root).
+	MaxKey = 900
+	// MaxElement is the longest part of a key between slashes, in bytes, that
+	// every store takes (NAME_MAX of the usual file systems).
+	MaxElement = 255
+)
 
 // ValidKey reports whether key is one that all stores take and that cannot
 // leave the root: relative, slash-separated, no empty, "." or ".." element, only
-// printable ASCII without backslash.
+// printable ASCII without backslash, not longer than MaxKey and MaxElement.
+//
+// A key must not also be the folder of another (a and a/b): a directory cannot
+// hold both and answers ErrBadKey to the second.
 func ValidKey(key string) bool {
-	if key == "" || len(key) > MaxKey {
+	if key == "" || len(key) > MaxKey || !printable(key) {
 		return false
 	}
-	for i := 0; i < len(key); i++ {
-		if c := key[i]; c < 0x20 || c >= 0x7f || c == '\\' {
-			return false
-		}
-	}
 	for element := range strings.SplitSeq(key, "/") {
-		if element == "" || element == "." || element == ".." {
+		if !validElement(element) {
 			return false
 		}
 	}
 	return true
 }
+
+// ValidPrefix reports whether a legal key can begin with prefix. Only its last
+// element may be cut short or empty: "", "a/", "a/b" and "a/." do, "/", "a//b"
+// and "../a" do not.
+func ValidPrefix(prefix string) bool {
+	if len(prefix) > MaxKey || !printable(prefix) {
+		return false
+	}
+	for {
+		element, rest, more := strings.Cut(prefix, "/")
+		if !more {
+			return len(element) <= MaxElement
+		}
+		if !validElement(element) {
+			return false
+		}
+		prefix = rest
+	}
+}
+
+func validElement(s string) bool {
+	return s != "" && s != "." && s != ".." && len(s) <= MaxElement
+}
+
+func printable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// Kind names a request in metrics, faults and latency profiles.
+type Kind string
+
+// The kinds of requests, one for each method of Store.
+const (
+	KindCreate Kind = "create"
+	KindPut    Kind = "put"
+	KindGet    Kind = "get"
+	KindList   Kind = "list"
+	KindDelete Kind = "delete"
+)
+
+// Kinds returns all kinds of requests.
+func Kinds() []Kind { return []Kind{KindCreate, KindPut, KindGet, KindList, KindDelete} }
 
 // All reads every page of a listing, calling each for its objects. It stops at
 // the first error, its own or that of each, and returns the clock of the last page.
