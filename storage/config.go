@@ -184,7 +184,7 @@ func throttledReplicas(v string) error {
 		_, err1 := strconv.ParseUint(partition, 10, 31)
 		_, err2 := strconv.ParseUint(broker, 10, 31)
 		if !ok || err1 != nil || err2 != nil {
-			return fmt.Errorf("must be the literal '*' or a list of replicas in the format [partitionId]:[brokerId],...")
+			return fmt.Errorf("must be the literal '*' or a list of replicas in the format [partitionId]:[brokerId]")
 		}
 	}
 	return nil
