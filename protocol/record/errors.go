@@ -1,0 +1,78 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+)
+
+// An Error is a reason to refuse a batch. Each is a sentinel: test with
+// errors.Is, or take the Kafka error code of any error with Code.
+type Error struct {
+	Code int16 // Kafka protocol error code
+	text string
+}
+
+func (e *Error) Error() string { return e.text }
+
+// The decisions a caller makes about a batch. What is wrapped around them says
+// which field or record is at fault.
+var (
+	// ErrCorrupt: the bytes are not what the producer wrote (CORRUPT_MESSAGE).
+	// Clients retry it.
+	ErrCorrupt = &Error{2, "corrupt batch"}
+	// ErrInvalid: the bytes arrived intact but break a rule of the record batch
+	// format or of producing (INVALID_RECORD). Clients do not retry it.
+	ErrInvalid = &Error{87, "invalid record"}
+	// ErrOldMagic: a message set of magic 0 or 1, from before Kafka 0.11
+	// (INVALID_RECORD, as Kafka 4 answers a Produce v3+ that carries one).
+	ErrOldMagic = &Error{87, "message format v0 or v1 (magic 0 or 1) is not supported"}
+	// ErrTooLarge: the batch, or what it decompresses to, exceeds its limit
+	// (MESSAGE_TOO_LARGE). Clients split the batch and send the parts.
+	ErrTooLarge = &Error{10, "batch too large"}
+	// ErrCodec: no such compression codec, or one that the request's version may
+	// not use (UNSUPPORTED_COMPRESSION_TYPE).
+	ErrCodec = &Error{76, "unsupported compression codec"}
+	// ErrTimestamp: a timestamp that the topic or the table refuses
+	// (INVALID_TIMESTAMP).
+	ErrTimestamp = &Error{32, "invalid timestamp"}
+	// ErrTruncated: the bytes end inside a batch. Next returns it; a reader of a
+	// fetch response expects it at the end, Check reports ErrInvalid instead.
+	ErrTruncated = &Error{87, "truncated batch"}
+)
+
+// unknownServerError is Kafka's UNKNOWN_SERVER_ERROR.
+const unknownServerError = -1
+
+// Code returns the Kafka error code of err: 0 for nil, -1
+// (UNKNOWN_SERVER_ERROR) for an error that is not of this package.
+func Code(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return unknownServerError
+}
+
+// A RecordError says which record of a batch made it invalid. Produce v8 and
+// later answer it as record_errors (KIP-467).
+type RecordError struct {
+	Index int // of the record in its batch
+	Err   error
+}
+
+func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Index, e.Err) }
+
+// Unwrap returns the reason.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// invalid wraps ErrInvalid with what is wrong.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// corrupt wraps ErrCorrupt with what is wrong.
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
+}
