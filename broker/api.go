@@ -16,10 +16,11 @@ type answer func(ctx context.Context) (kmsg.Response, error)
 type api struct {
 	key        kmsg.Key
 	min, max   int16
-	advertised int16 // the lowest version that ApiVersions tells, if below min
+	advertised int16 // the lowest version that ApiVersions tells, at most min
 	// start begins a pipelined request without blocking, in arrival order; the
 	// requests behind it are read meanwhile. Other APIs have handle, which runs
-	// alone on its connection, in order.
+	// alone on its connection, in order. The context of start outlives the
+	// connection, that of handle and of an answer ends with it.
 	start  func(b *Broker, ctx context.Context, r *request) (answer, error)
 	handle func(b *Broker, ctx context.Context, r *request) (kmsg.Response, error)
 }

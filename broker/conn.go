@@ -1,0 +1,349 @@
+package broker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// arrivedSize bounds the requests of a connection that are read but not begun.
+	// It is small: what waits there is behind a request that runs alone.
+	arrivedSize = 16
+	// readBuffer holds small requests, so that each costs one read of the socket.
+	readBuffer = 4 << 10
+	// smallFrame is up to which size a request of an API other than Produce needs
+	// no share of the memory budget, which many small ones would only contend for.
+	smallFrame = 64 << 10
+	// keepBuffer is up to which capacity the buffer for answers is kept.
+	keepBuffer = 64 << 10
+)
+
+// conn is one connection. A request passes three goroutines in order of arrival:
+//
+//	read   takes it off the socket, within the bounds of memory
+//	start  begins it, if its API is pipelined
+//	write  waits for its outcome, or runs it, and writes the answer
+//
+// so that answers leave in the order of the requests although many are under way.
+// A request that is not pipelined runs alone: what came before is answered, what
+// comes after is begun later. A Fetch is the exception: it may be parked, and
+// what is produced on the same connection may be what it waits for.
+type conn struct {
+	broker   *Broker
+	nc       net.Conn
+	listener *Listener
+	host     string
+	log      *slog.Logger
+
+	// ctx ends with the connection; reading ends before, when no more requests
+	// are taken.
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	reading  context.Context
+	stopRead context.CancelFunc
+
+	arrived chan *call // read -> start
+	answers chan *call // start -> write
+
+	unanswered atomic.Int32 // requests read whose answer is not written
+	// produced is when the last answer to a Produce was written, in ns since 1970;
+	// 0 before the first.
+	produced atomic.Int64
+	begun    bool   // whether a Produce has been read; owned by read
+	out      []byte // owned by write
+}
+
+// call is a request on its way through a connection.
+type call struct {
+	*request
+	answer answer // of a pipelined request that was begun
+	err    error  // why it could not be begun
+	// done is closed when a request that runs alone is answered; nil for a
+	// pipelined one.
+	done chan struct{}
+}
+
+func newConn(b *Broker, l *Listener, nc net.Conn) *conn {
+	c := &conn{
+		broker: b, nc: nc, listener: l, host: hostOf(nc.RemoteAddr()),
+		arrived: make(chan *call, arrivedSize),
+		answers: make(chan *call, b.config.MaxInFlight),
+	}
+	c.log = b.log.With("listener", l.Name, "client", nc.RemoteAddr().String())
+	c.ctx, c.cancel = context.WithCancelCause(b.life)
+	c.reading, c.stopRead = context.WithCancel(c.ctx)
+	return c
+}
+
+// serve runs the connection until it ends and all that it began is finished.
+func (c *conn) serve() {
+	c.log.Debug("connection opened")
+	var group sync.WaitGroup
+	group.Go(c.start)
+	group.Go(c.write)
+	c.read()
+	close(c.arrived)
+	group.Wait()
+	c.close(nil)
+	c.broker.conns.remove(c)
+	c.log.Debug("connection closed", "cause", context.Cause(c.ctx))
+}
+
+// close cuts the connection: what is parked on it returns. The first cause counts.
+func (c *conn) close(cause error) {
+	c.cancel(cause)
+	c.nc.Close()
+}
+
+// stopReading ends read, between two requests or within one; what was read is
+// still answered.
+func (c *conn) stopReading() {
+	c.stopRead()
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// deadline gives the next reads d. It does not undo stopReading: of the two one
+// comes second, and sees the other.
+func (c *conn) deadline(d time.Duration) {
+	c.nc.SetReadDeadline(time.Now().Add(d))
+	if c.reading.Err() != nil {
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// read takes requests off the socket until the connection ends or stopReading.
+func (c *conn) read() {
+	r := bufio.NewReaderSize(c.nc, readBuffer)
+	for {
+		call, err := c.next(r)
+		if err != nil {
+			c.endReading(err)
+			return
+		}
+		c.unanswered.Add(1)
+		c.arrived <- call // start takes all that comes, at the latest after close
+	}
+}
+
+// endReading ends the connection for what read met, except for stopReading,
+// after which it ends by itself.
+func (c *conn) endReading(err error) {
+	switch {
+	case c.ctx.Err() != nil: // closed from here
+	case c.reading.Err() != nil: // stopReading
+	case errors.Is(err, errGarbage):
+		c.broker.metrics.garbage.Inc()
+		c.broker.warnings.warn("connection closed: "+errGarbage.Error(), "listener", c.listener.Name, "client", c.host, "error", err)
+		c.close(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.close(fmt.Errorf("client too slow or idle: %w", err))
+	default:
+		c.close(fmt.Errorf("client gone: %w", err))
+	}
+}
+
+// next reads one request. It waits for the memory that the request takes up
+// before it reads the body: at the bound, clients are slowed down.
+func (c *conn) next(r *bufio.Reader) (*call, error) {
+	if err := c.awaitFrame(r); err != nil {
+		return nil, err
+	}
+	received := time.Now()
+	c.deadline(c.broker.config.FrameTimeout)
+	var head [headSize]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	f, err := c.broker.frame(head)
+	if err != nil {
+		return nil, err
+	}
+
+	req := &request{api: f.api, version: f.version, unsupported: f.unsupported, listener: c.listener, clientHost: c.host, received: received}
+	if req.held, err = c.memory(f); err != nil {
+		return nil, err
+	}
+	call, err := c.decode(r, f, req)
+	if err != nil {
+		req.held.release()
+	}
+	return call, err
+}
+
+// memory acquires what a frame needs of the broker's budgets.
+func (c *conn) memory(f frame) (held, error) {
+	switch {
+	case f.api.key == kmsg.Produce:
+		return c.broker.produceMemory.acquire(c.reading, int64(f.rest))
+	case f.rest > smallFrame:
+		return c.broker.otherMemory.acquire(c.reading, int64(f.rest))
+	}
+	return held{}, nil
+}
+
+// awaitFrame waits for the first byte of a request. The idle timeout does not
+// run while requests of the connection are unanswered.
+func (c *conn) awaitFrame(r *bufio.Reader) error {
+	for {
+		c.deadline(c.broker.config.IdleTimeout)
+		_, err := r.Peek(1)
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.reading.Err() == nil && c.unanswered.Load() > 0 {
+			continue
+		}
+		return err
+	}
+}
+
+// decode reads the rest of a frame and makes it a request.
+func (c *conn) decode(r *bufio.Reader, f frame, req *request) (_ *call, err error) {
+	c.deadline(transferTimeout(c.broker.config.FrameTimeout, f.rest))
+	b, err := readBody(r, f.rest)
+	if err != nil {
+		return nil, err
+	}
+	c.broker.metrics.received.Add(float64(headSize + f.rest))
+	defer func() {
+		// Decoders are generated, and fed with anything. Nothing may take the process down.
+		if p := recover(); p != nil {
+			err = c.panicked(req, p)
+		}
+	}()
+	if err := c.broker.decode(c.reading, f, req, b); err != nil {
+		return nil, err
+	}
+	call := &call{request: req}
+	if f.api.start == nil {
+		call.done = make(chan struct{})
+	}
+	if f.api.key == kmsg.Produce {
+		req.eager = c.eager(req.received)
+	}
+	return call, nil
+}
+
+// eagerWithin is how soon after an answer the next Produce must arrive to be
+// taken for a consequence of it.
+const eagerWithin = 5 * time.Millisecond
+
+// eager reports whether a Produce that arrives now speaks for a producer in a
+// closed loop, which sends the next batch when it is told of the one before.
+func (c *conn) eager(now time.Time) bool {
+	first := !c.begun
+	c.begun = true
+	answered := c.produced.Load()
+	return first || answered != 0 && now.UnixNano()-answered <= int64(eagerWithin)
+}
+
+// start begins pipelined requests in the order of arrival and passes all on to write.
+func (c *conn) start() {
+	defer close(c.answers)
+	var alone *call // the last one that is not pipelined
+	for call := range c.arrived {
+		pipelined := call.api.start != nil
+		if alone != nil && !(pipelined && alone.api.key == kmsg.Fetch) {
+			<-alone.done
+			alone = nil
+		}
+		if pipelined {
+			call.answer, call.err = c.begin(call.request)
+		} else {
+			alone = call
+		}
+		c.answers <- call // write takes all that comes, also when the client is gone
+	}
+}
+
+// begin begins a pipelined request. That the client has gone meanwhile is no
+// reason not to: it may have sent acks=0 and closed.
+func (c *conn) begin(r *request) (_ answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.panicked(r, p)
+		}
+	}()
+	return r.api.start(c.broker, c.broker.life, r)
+}
+
+// write answers requests in order. It takes all that comes: when the connection
+// is gone it still waits for what was begun, whose memory is in use until then.
+func (c *conn) write() {
+	for call := range c.answers {
+		response, err := c.outcome(call)
+		if err == nil && response != nil && c.ctx.Err() == nil {
+			err = c.send(call.request, response)
+		}
+		if err != nil {
+			c.close(err)
+		}
+		call.held.release()
+		c.unanswered.Add(-1)
+		if call.done != nil {
+			close(call.done)
+		}
+	}
+}
+
+// outcome waits for a pipelined request or runs another one.
+func (c *conn) outcome(call *call) (response kmsg.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			response, err = nil, c.panicked(call.request, p)
+		}
+	}()
+	switch {
+	case call.err != nil:
+		return nil, call.err
+	case call.answer != nil:
+		response, err = call.answer(c.broker.life)
+	case c.ctx.Err() != nil:
+		return nil, context.Cause(c.ctx)
+	default:
+		response, err = call.api.handle(c.broker, c.ctx, call.request)
+	}
+	c.broker.metrics.observe(call.request, response, err)
+	if err != nil && c.ctx.Err() == nil {
+		c.log.Debug("request ends the connection", "api", call.api.key.Name(), "error", err)
+	}
+	return response, err
+}
+
+// send writes one answer.
+func (c *conn) send(r *request, response kmsg.Response) error {
+	buffers, size, err := encode(c.out[:0], r, response)
+	if err != nil {
+		return err
+	}
+	if cap(buffers[0]) <= keepBuffer {
+		c.out = buffers[0]
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(transferTimeout(c.broker.config.WriteTimeout, size)))
+	if _, err := buffers.WriteTo(c.nc); err != nil {
+		return fmt.Errorf("client gone: %w", err)
+	}
+	c.broker.metrics.sent.Add(float64(size))
+	if r.api.key == kmsg.Produce {
+		c.produced.Store(time.Now().UnixNano())
+	}
+	return nil
+}
+
+// errPanic: a handler has a bug. The client may come back; others are not concerned.
+var errPanic = errors.New("panic in a handler")
+
+func (c *conn) panicked(r *request, p any) error {
+	c.broker.metrics.panics.Inc()
+	c.log.Error("panic in a handler", "api", r.api.key.Name(), "version", r.version, "panic", p, "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %v", errPanic, p)
+}
