@@ -254,7 +254,7 @@ func printableKeys(t *testing.T, s *suite) {
 	keys := []string{
 		" space in front", "a b/c d", "at the end ", "%", "%2F", "%zz", "+", "a+b", "&<>\"'", "?x=1&y=2", "#", "=", ";", ":", "@", "~",
 		"..a", "a..", "...", "-", "$(x)", "`", "{}[]^|", "*", "!,", "date=2026-11-22/part-0.parquet", long,
-		long + "/" + long + "/x",
+		"deep/" + long + "/" + long + "/x",
 	}
 	for _, key := range keys {
 		s.create(key, key)
