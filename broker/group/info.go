@@ -34,16 +34,46 @@ type Info struct {
 func (i Info) EmptySince() (time.Time, bool) { return i.Since, i.State == Empty && !i.Since.IsZero() }
 
 // OffsetUnusedSince is the moment from which the retention of a committed offset
-// counts (KIP-211): when the group became empty, if a simple group committed it or
-// a live consumer group is no longer subscribed to the topic, when it was committed.
-// False means that the offset is in use and does not expire.
+// counts (KIP-211). In an empty group it is when the group became empty, or the
+// offset's commit if an admin made that later. It is the offset's commit too for
+// simple groups, and for topics that a stable group of consumers does not subscribe
+// to. False means that the offset is in use and does not expire.
 func (i Info) OffsetUnusedSince(topic string, committed time.Time) (time.Time, bool) {
+	switch {
+	case i.ProtocolType == "":
+		return committed, true
+	case i.State == Empty:
+		if i.Since.After(committed) {
+			return i.Since, true
+		}
+		return committed, true
+	case i.State == Stable && i.ProtocolType == consumerType && i.subscribedKnown && !i.subscribed[topic]:
+		return committed, true
+	}
 	return time.Time{}, false
 }
 
 // Info tells about one group, false if it is not known.
-func (m *Manager) Info(group string) (Info, bool) { return Info{}, false }
+func (m *Manager) Info(group string) (Info, bool) {
+	g, _ := m.find(group, false)
+	if g == nil {
+		return Info{}, false
+	}
+	defer g.mu.Unlock()
+	return g.info(), true
+}
 
 // Infos tells about all groups, sorted by name: for the expiry of offsets. A group
 // that is Empty and has no offsets left should be deleted with Delete.
-func (m *Manager) Infos() []Info { return nil }
+func (m *Manager) Infos() []Info {
+	groups := m.sorted()
+	infos := make([]Info, 0, len(groups))
+	for _, g := range groups {
+		g.mu.Lock()
+		if !g.forgotten {
+			infos = append(infos, g.info())
+		}
+		g.mu.Unlock()
+	}
+	return infos
+}
