@@ -13,6 +13,9 @@ package rows
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"sluice/protocol/record"
 )
 
 // SchemaString is the Delta schema of a topic's table, as it stands in
@@ -38,9 +41,6 @@ var (
 	// ErrUnsupported: a file that may be sound, but uses what this package does
 	// not read (a codec, a type of column, a size beyond its bounds).
 	ErrUnsupported = errors.New("rows: unsupported")
-	// ErrInvalidRecord: a batch whose records cannot become rows that every
-	// engine reads: see CheckHeaderKey. Refuse it at the door.
-	ErrInvalidRecord = errors.New("rows: record cannot become a row")
 )
 
 // Batch is a record batch that got its place in a partition.
@@ -49,10 +49,21 @@ type Batch struct {
 	// BaseOffset is the offset of the batch's first record. What Data says
 	// about it does not count: producers leave it 0.
 	BaseOffset int64
-	// Data is one whole record batch v2 as on the wire, compressed or not,
-	// whose header and CRC have been checked. Encode only reads it.
-	Data []byte
+	// Data has passed record.Check, or was made by a Reader or record.Builder;
+	// it may be compressed. Encode only reads it.
+	Data record.Batch
 }
+
+// A BatchError says which of the batches given to Encode made it fail.
+type BatchError struct {
+	Index int
+	Err   error
+}
+
+func (e *BatchError) Error() string { return fmt.Sprintf("batch %d: %v", e.Index, e.Err) }
+
+// Unwrap returns the reason.
+func (e *BatchError) Unwrap() error { return e.Err }
 
 // Range is where a file holds rows of a partition. It is dense when Rows is
 // Last-First+1; otherwise there are gaps between First and Last.
@@ -89,7 +100,7 @@ type Encoded struct {
 	First, Last  int64 // offsets of its first and last record
 	Records      int
 	MaxTimestamp int64 // ms, -1 if no record has one
-	Data         []byte
+	Data         record.Batch
 }
 
 // Limits bound what one Read returns.

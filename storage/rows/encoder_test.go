@@ -1,0 +1,79 @@
+package rows
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"sluice/protocol/record"
+)
+
+func TestEveryRecordBecomesARow(t *testing.T) {
+	plain := []rec{
+		{offset: 5, ms: 1_700_000_000_000, key: []byte("k"), value: []byte("v")},
+		{offset: 6, ms: record.NoTimestamp, key: nil, value: nil},
+		{offset: 7, ms: 1_700_000_000_001, key: []byte{}, value: []byte{}},
+		{offset: 8, ms: -1000, key: []byte{0, 255}, headers: []header{h("a", []byte("1")), h("a", nil), h("", []byte{})}},
+		{offset: 9, ms: record.MaxTimestamp, value: bytes.Repeat([]byte("x"), 1<<20)},
+		{offset: 10, ms: record.MinTimestamp, headers: []header{h("b", nil)}},
+	}
+	shapes := map[string][]rec{
+		"all kinds":      plain,
+		"one row":        plain[:1],
+		"one null row":   plain[1:2],
+		"no timestamps":  {plain[1], {offset: 9, ms: record.NoTimestamp}},
+		"many":           randomRecs(seeded(1), 100, 20_000, false),
+		"gaps":           randomRecs(seeded(2), 0, 10_000, true),
+		"a big header":   {{offset: 1, headers: slices.Repeat([]header{h("k", []byte("v")), h("k", nil)}, 20_000)}, plain[3]},
+		"headers always": {{offset: 1, headers: []header{h("k", []byte("v"))}}, {offset: 2, headers: []header{h("k", []byte("v"))}}},
+	}
+	for name, recs := range shapes {
+		for _, out := range []Codec{None, Snappy, Zstd} {
+			for in := record.None; in.Known(); in++ {
+				t.Run(fmt.Sprint(name, " from ", in, " to ", out), func(t *testing.T) {
+					f := encode(t, Options{Codec: out}, batch(t, 3, in, record.CreateTime, recs...))
+					sameRows(t, oracle(t, f.Body), wantRows("orders", 3, record.CreateTime, recs...))
+				})
+			}
+		}
+	}
+}
+
+func TestRowsAreSortedByPartitionAndOffset(t *testing.T) {
+	for _, partitions := range []int32{1, 2, 64, 65, 300} {
+		t.Run(fmt.Sprint(partitions, " partitions"), func(t *testing.T) {
+			var batches []Batch
+			var want []row
+			rng := seeded(uint64(partitions))
+			byPartition := make([][]row, partitions)
+			for round := range 3 { // interleaved, as they arrive
+				for p := partitions - 1; p >= 0; p-- {
+					typ := record.TimestampType(rng.IntN(2))
+					recs := randomRecs(rng, int64(round*1000), 1+rng.IntN(30), rng.IntN(2) == 0)
+					if typ == record.LogAppendTime {
+						for i := range recs {
+							recs[i].ms = 1_700_000_000_000
+						}
+					}
+					batches = append(batches, batch(t, p, record.None, typ, recs...))
+					byPartition[p] = append(byPartition[p], wantRows("orders", p, typ, recs...)...)
+				}
+			}
+			for _, rows := range byPartition {
+				want = append(want, rows...)
+			}
+			f := encode(t, Options{}, batches...)
+			sameRows(t, oracle(t, f.Body), want)
+			if f.Rows != int64(len(want)) {
+				t.Errorf("File.Rows is %d, want %d", f.Rows, len(want))
+			}
+			for i, r := range f.Ranges {
+				rows := byPartition[r.Partition]
+				if exp := (Range{int32(i), rows[0].Offset, rows[len(rows)-1].Offset, int64(len(rows))}); r != exp {
+					t.Errorf("range %d is %v, want %v", i, r, exp)
+				}
+			}
+		})
+	}
+}
