@@ -117,7 +117,7 @@ func (s *Snapshot) Clone() *Snapshot {
 // needs any more, and returns them. now is the store's clock.
 func (s *Snapshot) ExpireTombstones(now time.Time) []*Remove {
 	var expired []*Remove
-	cutoff := now.Add(-s.Metadata.DeletedFileRetention()).UnixMilli()
+	cutoff := s.tombstoneCutoff(now)
 	for name, remove := range s.Tombstones {
 		if remove.DeletionTimestamp < cutoff {
 			delete(s.Tombstones, name)
@@ -125,4 +125,9 @@ func (s *Snapshot) ExpireTombstones(now time.Time) []*Remove {
 		}
 	}
 	return expired
+}
+
+// tombstoneCutoff is the deletion timestamp, in ms, before which tombstones expire.
+func (s *Snapshot) tombstoneCutoff(now time.Time) int64 {
+	return now.Add(-s.Metadata.DeletedFileRetention()).UnixMilli()
 }
