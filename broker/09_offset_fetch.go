@@ -1,0 +1,123 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/offsets"
+)
+
+// tableVersionTag is the tag of an extension of ours: in flexible versions (6+)
+// each partition with a committed offset carries the version that the topic's
+// table had then, 8 bytes big endian. Clients skip tags that they do not know
+// (KIP-482); Kafka's own count up from 0.
+const tableVersionTag = 10_000
+
+// OffsetFetch, versions 1 to 10: committed offsets of a group, from 8 on of several
+// groups, from 10 on of topics by id. No topics (null) means all. What was never
+// committed, also of groups and topics that do not exist, is offset -1 without an
+// error. RequireStable is accepted: no transaction can hold an offset back.
+func (b *Broker) offsetFetch(_ context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.OffsetFetchRequest)
+	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+
+	if r.version >= 8 {
+		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, 0, len(req.Groups))
+		for i := range req.Groups {
+			resp.Groups = append(resp.Groups, b.fetchOffsets(&req.Groups[i], r.version))
+		}
+		return resp, nil
+	}
+
+	// Older versions ask for one group, with types of their own.
+	one := kmsg.NewOffsetFetchRequestGroup()
+	one.Group = req.Group
+	for _, t := range req.Topics {
+		topic := kmsg.NewOffsetFetchRequestGroupTopic()
+		topic.Topic, topic.Partitions = t.Topic, t.Partitions
+		one.Topics = append(one.Topics, topic)
+	}
+	if req.Topics != nil && one.Topics == nil {
+		one.Topics = []kmsg.OffsetFetchRequestGroupTopic{} // none, not all
+	}
+	group := b.fetchOffsets(&one, r.version)
+	resp.ErrorCode = group.ErrorCode
+	resp.Topics = make([]kmsg.OffsetFetchResponseTopic, 0, len(group.Topics))
+	for _, t := range group.Topics {
+		topic := kmsg.NewOffsetFetchResponseTopic()
+		topic.Topic = t.Topic
+		for _, p := range t.Partitions {
+			topic.Partitions = append(topic.Partitions, kmsg.OffsetFetchResponseTopicPartition(p))
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp, nil
+}
+
+// fetchOffsets answers for one group.
+func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
+	answer := kmsg.NewOffsetFetchResponseGroup()
+	answer.Group = req.Group
+	answer.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
+	if req.Topics == nil && version >= 2 { // version 1 cannot ask for all
+		answer.Topics = b.allOffsets(req.Group)
+		return answer
+	}
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		topic := kmsg.NewOffsetFetchResponseGroupTopic()
+		topic.Topic, topic.TopicID = t.Topic, t.TopicID
+		topic.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(t.Partitions))
+		info, err := b.requestedTopic(version >= 10, t.Topic, t.TopicID)
+		for _, partition := range t.Partitions {
+			p := noOffset(partition)
+			if err == nil {
+				if o, ok := b.offsets.Fetch(req.Group, info.Name, info.ID, partition); ok {
+					p = committedOffset(o)
+				}
+			} else if version >= 10 { // UNKNOWN_TOPIC_ID; an unknown name has no offsets
+				p.ErrorCode = errorCode(err)
+			}
+			topic.Partitions = append(topic.Partitions, p)
+		}
+		answer.Topics = append(answer.Topics, topic)
+	}
+	return answer
+}
+
+// allOffsets are all offsets that a group has committed for topics that still are.
+func (b *Broker) allOffsets(group string) []kmsg.OffsetFetchResponseGroupTopic {
+	topics := []kmsg.OffsetFetchResponseGroupTopic{}
+	for _, o := range b.offsets.Group(group) { // sorted by topic
+		if info, ok := b.topics.Lookup(o.Topic); !ok || info.ID != o.TopicID {
+			continue // of a topic that was deleted, whose name another may have now
+		}
+		if n := len(topics); n == 0 || topics[n-1].Topic != o.Topic {
+			topic := kmsg.NewOffsetFetchResponseGroupTopic()
+			topic.Topic, topic.TopicID = o.Topic, o.TopicID
+			topics = append(topics, topic)
+		}
+		last := &topics[len(topics)-1]
+		last.Partitions = append(last.Partitions, committedOffset(o))
+	}
+	return topics
+}
+
+// noOffset is the answer where nothing was committed. Its metadata is empty, not
+// null, as Kafka's is.
+func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
+	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = partition, -1, -1, kmsg.StringPtr("")
+	return p
+}
+
+func committedOffset(o offsets.Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
+	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, &o.Metadata
+	if o.TableVersion >= 0 {
+		p.UnknownTags.Set(tableVersionTag, binary.BigEndian.AppendUint64(nil, uint64(o.TableVersion)))
+	}
+	return p
+}

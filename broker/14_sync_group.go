@@ -1,0 +1,13 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// SyncGroup, versions 0 to 5: answered with the member's assignment when the
+// generation is committed with all assignments, see group.Manager.Sync.
+func (b *Broker) syncGroup(ctx context.Context, r *request) (kmsg.Response, error) {
+	return b.groups.Sync(ctx, r.body.(*kmsg.SyncGroupRequest)), nil
+}
