@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/klauspost/compress/gzip"
@@ -13,6 +12,7 @@ import (
 // level. The zero Compressor is ready; one goroutine owns it. It keeps its
 // codecs' tables (gzip and zstd: some hundred KiB), so reuse it.
 type Compressor struct {
+	out  writer // of gzip
 	gzip *gzip.Writer
 	lz4  lz4.Compressor
 	zstd *zstd.Encoder
@@ -36,17 +36,25 @@ func (c *Compressor) Compress(dst []byte, codec Codec, src []byte) ([]byte, erro
 	return dst, fmt.Errorf("%w: %d", ErrCodec, codec)
 }
 
+// writer appends what is written to it, and never fails.
+type writer []byte
+
+func (w *writer) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
+}
+
 func (c *Compressor) appendGzip(dst, src []byte) []byte {
-	out := bytes.NewBuffer(dst)
+	c.out = dst
 	if c.gzip == nil {
-		c.gzip = gzip.NewWriter(out)
+		c.gzip = gzip.NewWriter(&c.out)
 	} else {
-		c.gzip.Reset(out)
+		c.gzip.Reset(&c.out)
 	}
-	// Writes to a bytes.Buffer do not fail.
 	_, _ = c.gzip.Write(src)
 	_ = c.gzip.Close()
-	return out.Bytes()
+	dst, c.out = c.out, nil
+	return dst
 }
 
 func (c *Compressor) appendZstd(dst, src []byte) ([]byte, error) {

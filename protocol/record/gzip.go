@@ -21,6 +21,9 @@ func (d *Decompressor) gunzip(dst, src []byte, limit int) ([]byte, error) {
 	if len(src) < gzipHeader+gzipTrailer {
 		return dst, undecodable(Gzip, io.ErrUnexpectedEOF)
 	}
+	if src[0] != 0x1f || src[1] != 0x8b {
+		return dst, undecodable(Gzip, gzip.ErrHeader)
+	}
 	// The size of the last member, modulo 2^32, ends the stream. It is only a
 	// claim, but one beyond the limit cannot end well: an honest bomb is
 	// refused unread, and a liar fails when it passes the limit.

@@ -9,28 +9,8 @@ import (
 // take up to 5 bytes, int64 ones up to 10.
 
 // varint reads a zigzag int32 of b at p and returns where it ends, or -1 if it
-// is cut off or too long.
+// is cut off or too long. A p of -1 yields -1: a chain of reads needs one test.
 func varint(b []byte, p int) (int32, int) {
-	u, p := uvarint(b, p)
-	return int32(u>>1) ^ -int32(u&1), p
-}
-
-// uvarint reads an unsigned int32. Lengths up to 8191 take one or two bytes,
-// which is why these have a path of their own.
-func uvarint(b []byte, p int) (uint32, int) {
-	if p < 0 || p+1 >= len(b) {
-		return uvarintSlow(b, p)
-	}
-	if b[p] < 0x80 {
-		return uint32(b[p]), p + 1
-	}
-	if b[p+1] < 0x80 {
-		return uint32(b[p]&0x7f) | uint32(b[p+1])<<7, p + 2
-	}
-	return uvarintSlow(b, p)
-}
-
-func uvarintSlow(b []byte, p int) (uint32, int) {
 	var u uint32
 	for shift := uint(0); shift < 35 && uint(p) < uint(len(b)); shift += 7 {
 		c := b[p]
@@ -39,12 +19,31 @@ func uvarintSlow(b []byte, p int) (uint32, int) {
 			if shift == 28 && c > 0x0f {
 				return 0, -1 // bits beyond 32
 			}
-			return u | uint32(c)<<shift, p
+			return unzigzag(u | uint32(c)<<shift), p
 		}
 		u |= uint32(c&0x7f) << shift
 	}
 	return 0, -1
 }
+
+// short is varint for the common case, cheap enough to be inlined: one or two
+// bytes (-4096 to 4095) of which b must hold both. It returns -1 for any other,
+// which may be a valid varint.
+func short(b []byte, p int) (int32, int) {
+	if p < 0 || p+1 >= len(b) {
+		return 0, -1
+	}
+	u, end := uint32(b[p]), p+1
+	if u >= 0x80 {
+		u, end = u&0x7f|uint32(b[end])<<7, p+2
+		if u > 0x3fff {
+			end = -1 // the second byte goes on
+		}
+	}
+	return unzigzag(u), end
+}
+
+func unzigzag(u uint32) int32 { return int32(u>>1) ^ -int32(u&1) }
 
 // varlong reads a zigzag int64 of b at p, like varint.
 func varlong(b []byte, p int) (int64, int) {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"errors"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -17,10 +16,11 @@ const zstdSlack = 16
 
 // unzstd appends what src expands to.
 func (d *Decompressor) unzstd(dst, src []byte, limit int) ([]byte, error) {
-	room, err := zstdSize(src, limit)
+	most, err := zstdSize(src, limit)
 	if err != nil {
 		return dst, err
 	}
+	room := int(min(most, uint64(limit)))
 	if d.zstd == nil {
 		// With the limit on capacity the decoder never allocates the output.
 		d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
@@ -34,18 +34,17 @@ func (d *Decompressor) unzstd(dst, src []byte, limit int) ([]byte, error) {
 	switch {
 	case err == nil && len(out) <= limit:
 		return out, nil
-	case err == nil, room == limit && errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case err == nil, most > uint64(limit): // no room and bad input look the same
 		return dst, tooLarge(limit)
 	default:
 		return dst, undecodable(Zstd, err)
 	}
 }
 
-// zstdSize returns an upper bound of what src expands to, at most limit, by
-// walking the headers of its frames and blocks. Frame headers that claim more than
-// limit are ErrTooLarge; those that claim more than their blocks can hold are
-// not believed.
-func zstdSize(src []byte, limit int) (int, error) {
+// zstdSize returns an upper bound of what src expands to, by walking the
+// headers of its frames and blocks. A frame that claims more than limit is
+// ErrTooLarge; one that claims more than its blocks can hold is not believed.
+func zstdSize(src []byte, limit int) (uint64, error) {
 	var total uint64
 	for len(src) > 0 {
 		var h zstd.Header
@@ -81,7 +80,7 @@ func zstdSize(src []byte, limit int) (int, error) {
 		}
 		src = rest
 	}
-	return int(min(total, uint64(limit))), nil
+	return total, nil
 }
 
 // zstdBlocks bounds what the blocks of one frame expand to and returns what
