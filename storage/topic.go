@@ -1,11 +1,23 @@
 // Package storage keeps topics in Delta tables: partitions, offsets, append,
 // read, watermarks. Kafka meets Delta here (and in package offsets), nowhere else.
+//
+// A record's way in: Topic.Append checks its batch, gives it its place and hands
+// it to the table's committer (package delta), which calls back to encode a pool of
+// batches as one file (encodePool), to complete the log entry (completeEntry), and
+// when the entry stands in the log (applied). Its way out: Topic.Read, from the tail
+// cache or from files that the index finds.
 package storage
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"sluice/protocol/record"
+	"sluice/storage/delta"
 )
 
 // TopicInfo is what the catalogue knows of a topic without opening its table.
@@ -17,128 +29,399 @@ type TopicInfo struct {
 	LeaderEpoch int32
 }
 
-// Topic is one open topic. Safe for concurrent use.
-type Topic struct{}
+// Topic is one open topic, led by this broker until another one takes it over.
+// Safe for concurrent use.
+type Topic struct {
+	env      *env
+	log      *delta.Log
+	id       string // the table's metaData.id
+	name     string
+	defaults map[string]string
+	closed   func(reason error) // tells Topics that this Topic is of no use any more
+
+	epoch     int32 // our leader epoch
+	lastEpoch int32 // the one before we took over
+	committer *delta.Committer[*appended]
+
+	version  atomic.Int64
+	settings atomic.Pointer[Settings]
+
+	// mu guards what follows. It is never held across I/O.
+	mu         sync.Mutex
+	info       TopicInfo
+	config     map[string]string
+	partitions []*partition
+	index      *index
+	producers  *producers
+	gone       error // why nothing works any more
+	listeners  map[chan<- struct{}]int
+
+	resolving sync.Mutex // one reading of unresolved files at a time
+}
+
+// partition is a partition's offsets and the cached end of its log. Guarded by
+// Topic.mu, but for tail.
+type partition struct {
+	next     int64 // the next offset to give out; what is appended is below it
+	high     int64 // the high watermark: what is committed is below it
+	logStart int64
+	tail     tail
+}
+
+// openTopic loads a topic's table and takes it over.
+func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[string]string, closed func(error)) (*Topic, error) {
+	began := time.Now()
+	log := env.newLog(info.Name)
+	var tail []*delta.Entry
+	snap, err := log.Open(ctx, func(e *delta.Entry) { tail = append(tail, e) })
+	if errors.Is(err, delta.ErrNoTable) {
+		return nil, fmt.Errorf("%w: the table of %s is not in the store any more", ErrStopped, info.Name)
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if err := snap.Protocol.CanWrite("sluice"); err != nil {
+		return nil, storeError(err)
+	}
+	properties, err := parseProperties(snap.Metadata.Configuration)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if properties.deleted {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, info.Name)
+	}
+	t := &Topic{
+		env: env, log: log, id: snap.Metadata.ID, name: info.Name, defaults: defaults, closed: closed,
+		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
+	}
+	if err := t.configure(&snap.Metadata); err != nil {
+		return nil, err
+	}
+	if t.producers, err = loadProducers(ctx, log, snap, properties.partitions, tail); err != nil {
+		return nil, storeError(err)
+	}
+	for _, a := range snap.Files {
+		if err := t.addFile(a); err != nil {
+			return nil, storeError(err)
+		}
+	}
+	if err := t.resolve(ctx); err != nil { // the next offsets depend on it
+		return nil, err
+	}
+	t.restoreOffsets(snap)
+	t.lastEpoch = int32(delta.Epoch(snap))
+	t.epoch = t.lastEpoch
+	t.version.Store(snap.Version)
+	if err := t.takeOver(ctx, snap); err != nil {
+		return nil, err
+	}
+	env.log.Info("topic opened", "topic", t.name, "version", t.version.Load(), "leader_epoch", t.epoch, "took", time.Since(began).Round(time.Microsecond))
+	return t, nil
+}
+
+// restoreOffsets sets each partition's next offset and log start offset. The
+// txn actions tell; the files are looked at too, as a second witness.
+func (t *Topic) restoreOffsets(snap *delta.Snapshot) {
+	for i, p := range t.partitions {
+		n := int32(i)
+		p.next = max(snap.Txns[nextOffsetApp(t.id, n)].Version, t.index.end(n))
+		p.high = p.next
+		p.logStart = snap.Txns[logStartApp(t.id, n)].Version
+	}
+}
+
+// takeOver starts the committer and raises the leader epoch. An entry of the
+// leader before, made since snap was loaded, would change what was loaded: then
+// somebody is leading the topic, and the caller may try again.
+func (t *Topic) takeOver(ctx context.Context, snap *delta.Snapshot) error {
+	t.committer = delta.Start(t.log, snap, delta.Hooks[*appended]{
+		Encode:  t.encodePool,
+		Entry:   t.completeEntry,
+		Check:   t.checkForeign,
+		Applied: t.applied,
+		Failed:  t.failed,
+		Stopped: t.stopped,
+		Beside:  t.beside,
+	}, delta.CommitterOptions{
+		Interval: t.interval,
+		Budget:   t.env.budget,
+		Engine:   t.env.options.Engine,
+		Observe:  t.env.metrics.observe,
+		Log:      t.env.log,
+	})
+	loaded := snap.Version
+	epoch, err := delta.TakeOver(ctx, t.committer, nil)
+	if err != nil {
+		t.committer.Close(ctx)
+		return storeError(err)
+	}
+	t.mu.Lock()
+	t.epoch = int32(epoch)
+	t.mu.Unlock()
+	if v := t.version.Load(); v != loaded+1 {
+		t.committer.Close(ctx)
+		return fmt.Errorf("%w: %s was written to while it was opened", ErrNotLeader, t.name)
+	}
+	return nil
+}
+
+// configure takes up a metaData action: settings and partitions. t.mu is held, or
+// t is not shared yet.
+func (t *Topic) configure(m *delta.Metadata) error {
+	properties, err := parseProperties(m.Configuration)
+	if err != nil {
+		return storeError(err)
+	}
+	settings, err := ParseSettings(properties.config, t.defaults)
+	if err != nil {
+		return fmt.Errorf("%w: table property: %w", ErrStopped, err)
+	}
+	t.settings.Store(&settings)
+	t.config = properties.config
+	for int32(len(t.partitions)) < properties.partitions {
+		t.partitions = append(t.partitions, &partition{})
+		if len(t.index.partitions) < len(t.partitions) {
+			t.index.partitions = append(t.index.partitions, nil)
+		}
+	}
+	t.info.Name, t.info.Partitions = t.name, int32(len(t.partitions))
+	t.info.ID = parseID(m.ID)
+	return nil
+}
+
+// interval is the time between versions under load.
+func (t *Topic) interval() time.Duration {
+	if d := t.settings.Load().CommitInterval; d >= 0 {
+		return d
+	}
+	return t.env.options.CommitInterval
+}
+
+func (t *Topic) addFile(a *delta.Add) error {
+	key, err := t.log.DataKey(a.Path)
+	if err != nil {
+		return err
+	}
+	t.index.add(key, a)
+	return nil
+}
 
 // Info is the topic as it is now.
-func (t *Topic) Info() TopicInfo { return TopicInfo{} }
+func (t *Topic) Info() TopicInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	info := t.info
+	info.LeaderEpoch = t.epoch
+	return info
+}
 
 // TableURL is where engines find the topic's table.
-func (t *Topic) TableURL() string { return "" }
+func (t *Topic) TableURL() string { return t.env.store.URL() + "/" + t.name }
 
 // Version is the newest version of the topic's table that is known here.
-func (t *Topic) Version() int64 { return 0 }
+func (t *Topic) Version() int64 { return t.version.Load() }
+
+// Settings is the topic's configuration in effect.
+func (t *Topic) Settings() Settings { return *t.settings.Load() }
 
 // Config is the topic's own configuration: the keys that differ from the defaults.
-func (t *Topic) Config() map[string]string { return nil }
+func (t *Topic) Config() map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.config)
+}
 
 // Alter replaces keys of the topic's configuration as one commit; a nil value
 // restores the default. ErrInvalidConfig names the key.
-func (t *Topic) Alter(ctx context.Context, changes map[string]*string) error { return nil }
-
-// AddPartitions raises the number of partitions to total.
-func (t *Topic) AddPartitions(ctx context.Context, total int32) error { return nil }
-
-// Append adds a produced batch to a partition. It never blocks: the batch joins
-// the filling pool and the Wait resolves when its Delta version is committed
-// (or it is refused). It takes ownership of the batch's memory, which is
-// patched in place, kept in the tail cache and served to consumers.
-//
-// eager says that the producer sends nothing more until it is answered, so that
-// waiting for company only delays it.
-func (t *Topic) Append(partition int32, batch record.Batch, eager bool) *Wait { return nil }
-
-// Wait is the coming result of an Append.
-type Wait struct {
-	done   chan struct{}
-	result Appended
+func (t *Topic) Alter(ctx context.Context, changes map[string]*string) error {
+	return t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		properties, err := parseProperties(snap.Metadata.Configuration)
+		if err != nil {
+			return nil, err
+		}
+		config := maps.Clone(properties.config)
+		for key, value := range changes {
+			if value == nil {
+				delete(config, key)
+			} else {
+				config[key] = *value
+			}
+		}
+		if maps.Equal(config, properties.config) {
+			return nil, nil
+		}
+		settings, err := ParseSettings(config, t.defaults)
+		if err != nil {
+			return nil, err
+		}
+		e := metadataEntry("SET TBLPROPERTIES", snap.Metadata)
+		e.Metadata.Configuration = configuration(snap.Metadata.Configuration, properties.partitions, config, settings)
+		if p := protocol(settings.AnyWriter); p.MinWriterVersion != snap.Protocol.MinWriterVersion {
+			e.Protocol = p
+		}
+		return e, nil
+	})
 }
 
-// Appended is where a batch went.
-type Appended struct {
-	BaseOffset int64
-	// LogAppendTime in ms if the topic stamps records itself, otherwise -1.
-	LogAppendTime int64
-	LogStart      int64
-	Version       int64 // the version that committed the batch
-	// Err is nil once the batch is committed, a record error or one of this
-	// package's if it was refused.
-	Err error
-	// Records lists the records that were the reason of a refusal, if known (KIP-467).
-	Records []BadRecord
+// metadataEntry is an entry that changes a table's metaData.
+func metadataEntry(operation string, m delta.Metadata) *delta.Entry {
+	return &delta.Entry{
+		Info:     &delta.CommitInfo{Operation: operation, OperationParameters: map[string]string{}},
+		Metadata: &m,
+	}
 }
 
-// BadRecord is one record that a batch was refused for.
-type BadRecord struct {
-	Index  int32
-	Reason string
+// addPartitions raises the number of partitions to total.
+func (t *Topic) addPartitions(ctx context.Context, total int32) error {
+	return t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		properties, err := parseProperties(snap.Metadata.Configuration)
+		if err != nil {
+			return nil, err
+		}
+		if total <= properties.partitions {
+			return nil, fmt.Errorf("%w: %s has %d partitions, %d are asked for; the number can only grow", ErrInvalidPartition, t.name, properties.partitions, total)
+		}
+		e := metadataEntry("ADD PARTITIONS", snap.Metadata)
+		e.Metadata.Configuration = configuration(snap.Metadata.Configuration, total, properties.config, *t.settings.Load())
+		return e, nil
+	})
 }
 
-// Done is closed when the result is known.
-func (w *Wait) Done() <-chan struct{} { return w.done }
-
-// Result is the result; call it after Done is closed.
-func (w *Wait) Result() Appended { return w.result }
-
-// Offsets are a partition's watermarks.
-type Offsets struct {
-	LogStart      int64
-	LastStable    int64 // below it nothing changes any more; read_committed ends here
-	HighWatermark int64 // the next offset of what is committed
+// delete commits that the topic is no more and deletes its data files.
+func (t *Topic) delete(ctx context.Context) error {
+	var keys []string
+	err := t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		keys = keys[:0]
+		e := metadataEntry("DELETE TOPIC", snap.Metadata)
+		e.Metadata.Configuration = maps.Clone(snap.Metadata.Configuration)
+		e.Metadata.Configuration[propertyDeleted] = "true"
+		now := time.Now().UnixMilli()
+		for _, a := range snap.Files {
+			e.Removes = append(e.Removes, delta.Remove{
+				Path: a.Path, DeletionTimestamp: now, DataChange: true, ExtendedFileMetadata: true,
+				PartitionValues: map[string]string{}, Size: a.Size,
+			})
+			if key, err := t.log.DataKey(a.Path); err == nil {
+				keys = append(keys, key)
+			}
+		}
+		return e, nil
+	})
+	if err != nil {
+		return err
+	}
+	t.end(fmt.Errorf("%w: %s is deleted", ErrUnknownTopic, t.name))
+	t.committer.Close(ctx)
+	if _, err := t.env.store.Delete(ctx, keys...); err != nil {
+		t.env.log.Warn("data files of a deleted topic stay behind", "topic", t.name, "files", len(keys), "err", err)
+	}
+	return nil
 }
-
-// Offsets answers the watermarks of a partition.
-func (t *Topic) Offsets(partition int32) (Offsets, error) { return Offsets{}, nil }
-
-// Read is the result of a Read: whole record batches as on the wire, the first
-// of which contains the offset asked for (or the next one behind a gap).
-type Read struct {
-	Offsets
-	Batches [][]byte
-	Bytes   int
-}
-
-// Read reads from offset on up to about maxBytes, at least one whole batch if
-// there is one and atLeastOne is set, otherwise only what fits. It answers with no
-// batches at the high watermark. The batches are shared: read only.
-func (t *Topic) Read(ctx context.Context, partition int32, offset int64, maxBytes int, atLeastOne bool) (Read, error) {
-	return Read{}, nil
-}
-
-// Notify sends on ch, without blocking, whenever the topic has a new version,
-// until cancel is called.
-func (t *Topic) Notify(ch chan<- struct{}) (cancel func()) { return nil }
-
-// OffsetForTime finds the first record with a timestamp of at least ms.
-// offset is -1 if there is none.
-func (t *Topic) OffsetForTime(ctx context.Context, partition int32, ms int64) (offset, timestamp int64, err error) {
-	return -1, -1, nil
-}
-
-// MaxTimestamp finds the record with the greatest timestamp; -1, -1 in an empty partition.
-func (t *Topic) MaxTimestamp(ctx context.Context, partition int32) (offset, timestamp int64, err error) {
-	return -1, -1, nil
-}
-
-// OffsetAtVersion is the next offset that the partition had at a version of the
-// table: what had been committed by then. ErrVersionGone if the log does not hold it.
-func (t *Topic) OffsetAtVersion(ctx context.Context, partition int32, version int64) (int64, error) {
-	return 0, nil
-}
-
-// EpochEnd answers OffsetForLeaderEpoch (KIP-320): the largest epoch not above
-// the one asked for and where it ends; -1, -1 if unknown.
-func (t *Topic) EpochEnd(partition int32, epoch int32) (int32, int64, error) { return -1, -1, nil }
-
-// EpochRange is the span of leader epochs that a request may name: older than
-// min is fenced, newer than max is unknown here.
-func (t *Topic) EpochRange() (min, max int32) { return 0, 0 }
 
 // DeleteRecords moves the log start offset up (KIP-107). before -1 means the
 // high watermark. It returns the new log start offset.
-func (t *Topic) DeleteRecords(ctx context.Context, partition int32, before int64) (int64, error) {
-	return 0, nil
+func (t *Topic) DeleteRecords(ctx context.Context, n int32, before int64) (int64, error) {
+	t.mu.Lock()
+	p, err := t.partition(n)
+	if err != nil {
+		t.mu.Unlock()
+		return -1, err
+	}
+	if before == -1 {
+		before = p.high
+	}
+	start, high := p.logStart, p.high
+	t.mu.Unlock()
+	if before < 0 || before > high {
+		return -1, fmt.Errorf("%w: %d is beyond the high watermark %d", ErrOffsetOutOfRange, before, high)
+	}
+	if before <= start {
+		return start, nil
+	}
+	err = t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		app := logStartApp(t.id, n)
+		if snap.Txns[app].Version >= before {
+			return nil, nil
+		}
+		return &delta.Entry{
+			Info: &delta.CommitInfo{Operation: "DELETE RECORDS", OperationParameters: map[string]string{"partition": fmt.Sprint(n), "before": fmt.Sprint(before)}},
+			Txns: []delta.Txn{{AppID: app, Version: before, LastUpdated: time.Now().UnixMilli()}},
+		}, nil
+	})
+	return before, err
 }
 
-// Size is the number of bytes that a partition's records take up in the table, estimated.
-func (t *Topic) Size(partition int32) int64 { return 0 }
+func (t *Topic) propose(ctx context.Context, f func(*delta.Snapshot) (*delta.Entry, error)) error {
+	if err := t.reason(); err != nil {
+		return err
+	}
+	return storeError(t.committer.Propose(ctx, f))
+}
+
+// partition finds a partition; t.mu is held.
+func (t *Topic) partition(n int32) (*partition, error) {
+	if t.gone != nil {
+		return nil, t.gone
+	}
+	if n < 0 || int(n) >= len(t.partitions) {
+		return nil, fmt.Errorf("%w: %s-%d", ErrUnknownPartition, t.name, n)
+	}
+	return t.partitions[n], nil
+}
+
+func (t *Topic) reason() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
+}
+
+// Notify sends on ch, without blocking, whenever the topic has a new version or
+// is of no use any more, until cancel is called.
+func (t *Topic) Notify(ch chan<- struct{}) (cancel func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listeners[ch]++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.listeners[ch]--; t.listeners[ch] <= 0 {
+			delete(t.listeners, ch)
+		}
+	}
+}
+
+// notify tells the listeners; t.mu is held.
+func (t *Topic) notify() {
+	for ch := range t.listeners {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// end makes the topic useless for the given reason and tells all who wait.
+func (t *Topic) end(reason error) {
+	t.mu.Lock()
+	first := t.gone == nil
+	if first {
+		t.gone = reason
+		t.notify()
+	}
+	partitions := t.partitions
+	t.mu.Unlock()
+	if !first {
+		return
+	}
+	for _, p := range partitions {
+		t.env.tails.close(&p.tail)
+	}
+	t.closed(reason)
+}
+
+// close commits what is pending and ends the topic.
+func (t *Topic) close(ctx context.Context) error {
+	err := t.committer.Close(ctx)
+	t.end(ErrClosed)
+	return err
+}

@@ -2,45 +2,483 @@ package storage
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"sluice/storage/delta"
+	"sluice/storage/keyed"
 	"sluice/storage/object"
 )
 
-// Topics are all topics under one root. Safe for concurrent use.
-type Topics struct{}
-
-// Open reads the catalogue (not the tables: those open on first use).
-func Open(ctx context.Context, store object.Store, options Options) (*Topics, error) {
-	return nil, nil
+// Options are the broker-wide settings of storage. The zero value of a field is
+// its default.
+type Options struct {
+	// Defaults are the topic configs that the broker sets for all topics; see
+	// TopicDefaults.
+	Defaults map[string]string
+	// CommitInterval is that of topics whose sluice.commit.interval.ms is -1.
+	CommitInterval time.Duration
+	// PutsPerSecond is the budget of puts, 0 for none.
+	PutsPerSecond float64
+	// TailBytes bounds the cache of batches as they were produced, BlockBytes that
+	// of batches rebuilt from files. Default 128 MiB and 64 MiB.
+	TailBytes, BlockBytes int
+	// PendingBytes bounds what is produced and not committed yet, over all topics;
+	// beyond it Append answers ErrUnavailable. Default 256 MiB.
+	PendingBytes int64
+	// Window is W of the rule of cleaned log entries; see delta.Options.
+	Window time.Duration
+	// Engine names the writer in commitInfo.
+	Engine string
+	// Registerer takes the metrics, if not nil.
+	Registerer prometheus.Registerer
+	Log        *slog.Logger
 }
 
-// Options are the broker-wide settings of storage.
-type Options struct{}
+// Topics are all topics under one root. Safe for concurrent use.
+type Topics struct {
+	env       *env
+	catalogue *keyed.Table[string, catalogueRow]
+	defaults  map[string]string
+
+	mu     sync.Mutex
+	infos  map[string]TopicInfo // live topics by name
+	ids    map[[16]byte]string
+	open   map[string]*opening
+	lost   map[string]time.Time // topics that another broker took over, and when
+	making map[string]chan struct{}
+	closed bool
+}
+
+// opening is a topic that is open or about to be.
+type opening struct {
+	done  chan struct{}
+	topic *Topic
+	err   error
+}
+
+const (
+	// openDeadline bounds the opening of a topic, whoever waits for it.
+	openDeadline = 30 * time.Second
+	// lostFor keeps two brokers that were started on one root by mistake from
+	// taking a topic from each other with every request.
+	lostFor = 3 * time.Second
+	// maxPartitions of a topic.
+	maxPartitions = 10_000
+)
+
+// Open reads the catalogue (not the tables: those open on first use) and brings
+// it up to date with the folders under the root, which are the truth.
+func Open(ctx context.Context, store object.Store, options Options) (*Topics, error) {
+	env := newEnv(store, options)
+	if _, err := ParseSettings(nil, options.Defaults); err != nil {
+		return nil, err
+	}
+	catalogue, err := openCatalogue(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	ts := &Topics{
+		env: env, catalogue: catalogue, defaults: options.Defaults,
+		infos: map[string]TopicInfo{}, ids: map[[16]byte]string{},
+		open: map[string]*opening{}, lost: map[string]time.Time{}, making: map[string]chan struct{}{},
+	}
+	catalogue.OnChange(ts.catalogued)
+	catalogue.Each(func(_ string, row *catalogueRow) { ts.note(row) })
+	if err := ts.reconcile(ctx); err != nil {
+		catalogue.Close(ctx)
+		return nil, err
+	}
+	return ts, nil
+}
+
+// catalogued hears of committed rows of the catalogue.
+func (ts *Topics) catalogued(rows []catalogueRow) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for i := range rows {
+		ts.note(&rows[i])
+	}
+}
+
+// note takes a row of the catalogue into the maps; ts.mu is held (or ts is new).
+func (ts *Topics) note(row *catalogueRow) {
+	if old, ok := ts.infos[row.Name]; ok {
+		delete(ts.ids, old.ID)
+		delete(ts.infos, row.Name)
+	}
+	if info, live := row.info(); live {
+		ts.infos[row.Name] = info
+		ts.ids[info.ID] = row.Name
+	}
+}
+
+// reconcile finds tables that the catalogue does not know: made by a broker that
+// was killed before it could say so, or copied into the root by hand.
+func (ts *Topics) reconcile(ctx context.Context) error {
+	var unknown []string
+	request := object.ListRequest{Folders: true}
+	for {
+		page, err := ts.env.store.List(ctx, request)
+		if err != nil {
+			return fmt.Errorf("listing the topics of %s: %w", ts.env.store.URL(), err)
+		}
+		for _, folder := range page.Folders {
+			name := strings.TrimSuffix(folder, "/")
+			if ValidName(name) != nil || strings.HasPrefix(name, "_sluice") {
+				continue
+			}
+			if _, known := ts.catalogue.Get(name); !known {
+				unknown = append(unknown, name)
+			}
+		}
+		if !page.More {
+			break
+		}
+		request.After = page.Last
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, name := range unknown {
+		group.Go(func() error {
+			row, err := readCatalogueRow(ctx, ts.env, name)
+			if errors.Is(err, delta.ErrNoTable) || errors.Is(err, errNoTopic) {
+				return nil // some other folder
+			}
+			if err != nil {
+				ts.env.log.Error("a table under the root is not served", "table", name, "err", err)
+				return nil
+			}
+			return ts.catalogue.Put(row).Get(ctx)
+		})
+	}
+	return group.Wait()
+}
 
 // All lists the topics, sorted by name, from memory.
-func (ts *Topics) All() []TopicInfo { return nil }
-
-// Lookup finds a topic by name, LookupID by id, from memory.
-func (ts *Topics) Lookup(name string) (TopicInfo, bool)   { return TopicInfo{}, false }
-func (ts *Topics) LookupID(id [16]byte) (TopicInfo, bool) { return TopicInfo{}, false }
-
-// Topic answers the open topic, opening it on first use. ErrUnknownTopic,
-// ErrUnavailable, ErrStopped.
-func (ts *Topics) Topic(ctx context.Context, name string) (*Topic, error) { return nil, nil }
-
-// Create makes a topic: version 0 of its table. The loser of a race adopts the
-// winner's and gets ErrTopicExists with the winner's info. config holds Kafka
-// topic keys; validateOnly checks and makes nothing.
-func (ts *Topics) Create(ctx context.Context, name string, partitions int32, config map[string]string, validateOnly bool) (TopicInfo, error) {
-	return TopicInfo{}, nil
+func (ts *Topics) All() []TopicInfo {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	all := make([]TopicInfo, 0, len(ts.infos))
+	for name := range ts.infos {
+		all = append(all, ts.current(name))
+	}
+	slices.SortFunc(all, func(a, b TopicInfo) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
-// Delete deletes a topic as a commit of its table. id may be zero; otherwise
-// only that incarnation is deleted (ErrUnknownTopic).
-func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error { return nil }
+// current is the catalogue's info with what only an open topic knows; ts.mu is held.
+func (ts *Topics) current(name string) TopicInfo {
+	info := ts.infos[name]
+	info.LeaderEpoch = -1
+	if t := ts.opened(name); t != nil {
+		info.LeaderEpoch = t.epoch
+	}
+	return info
+}
+
+// opened is the topic if it is open and sound; ts.mu is held.
+func (ts *Topics) opened(name string) *Topic {
+	if o := ts.open[name]; o != nil {
+		select {
+		case <-o.done:
+			return o.topic // nil if opening failed
+		default:
+		}
+	}
+	return nil
+}
+
+// Lookup finds a topic by name, from memory.
+func (ts *Topics) Lookup(name string) (TopicInfo, bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if _, ok := ts.infos[name]; !ok {
+		return TopicInfo{}, false
+	}
+	return ts.current(name), true
+}
+
+// LookupID finds a topic by id, from memory.
+func (ts *Topics) LookupID(id [16]byte) (TopicInfo, bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	name, ok := ts.ids[id]
+	if !ok {
+		return TopicInfo{}, false
+	}
+	return ts.current(name), true
+}
+
+// OpenTopic answers a topic if it is open already, without any request to the store.
+func (ts *Topics) OpenTopic(name string) (*Topic, bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.opened(name)
+	return t, t != nil
+}
+
+// Topic answers the open topic. On first use it is opened, once for all who ask,
+// and taken over: from then on this broker leads it. ErrUnknownTopic,
+// ErrNotLeader, ErrUnavailable, ErrStopped, ErrClosed.
+func (ts *Topics) Topic(ctx context.Context, name string) (*Topic, error) {
+	ts.mu.Lock()
+	if ts.closed {
+		ts.mu.Unlock()
+		return nil, ErrClosed
+	}
+	info, ok := ts.infos[name]
+	if !ok {
+		ts.mu.Unlock()
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	o := ts.open[name]
+	if o == nil {
+		if at, ok := ts.lost[name]; ok && time.Since(at) < lostFor {
+			ts.mu.Unlock()
+			return nil, ErrNotLeader
+		}
+		o = &opening{done: make(chan struct{})}
+		ts.open[name] = o
+		go ts.openTopic(o, info)
+	}
+	ts.mu.Unlock()
+	select {
+	case <-o.done:
+		return o.topic, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: opening %s: %w", ErrUnavailable, name, ctx.Err())
+	}
+}
+
+func (ts *Topics) openTopic(o *opening, info TopicInfo) {
+	ctx, cancel := context.WithTimeout(context.Background(), openDeadline)
+	defer cancel()
+	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if err != nil {
+		ts.env.log.Error("topic cannot be opened", "topic", info.Name, "err", err)
+		if ts.open[info.Name] == o {
+			delete(ts.open, info.Name)
+		}
+		o.err = err
+	} else {
+		o.topic = t
+		delete(ts.lost, info.Name)
+	}
+	close(o.done)
+}
+
+// forget drops a topic that cannot be used any more; its next use opens it anew.
+func (ts *Topics) forget(name string, o *opening, reason error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.open[name] == o {
+		delete(ts.open, name)
+	}
+	if errors.Is(reason, ErrNotLeader) {
+		ts.lost[name] = time.Now()
+	}
+}
+
+// Create makes a topic: version 0 of its table, or, where a deleted topic of the
+// name left its log, the next version of that. ErrTopicExists comes with the info of
+// the topic that is there. config holds Kafka topic keys; validateOnly checks
+// and makes nothing.
+func (ts *Topics) Create(ctx context.Context, name string, partitions int32, config map[string]string, validateOnly bool) (TopicInfo, error) {
+	if err := ValidName(name); err != nil {
+		return TopicInfo{}, err
+	}
+	if partitions < 1 || partitions > maxPartitions {
+		return TopicInfo{}, fmt.Errorf("%w: %d; a topic has 1 to %d", ErrInvalidPartition, partitions, maxPartitions)
+	}
+	settings, err := ParseSettings(config, ts.defaults)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	release, err := ts.reserve(ctx, name)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	defer release()
+	if info, ok := ts.Lookup(name); ok {
+		return info, fmt.Errorf("%w: %s", ErrTopicExists, name)
+	}
+	if clash := ts.clash(name); clash != "" {
+		return TopicInfo{}, fmt.Errorf("%w: %s collides with the topic %s, from which it differs only in '.' and '_'", ErrInvalidTopic, name, clash)
+	}
+	if validateOnly {
+		return TopicInfo{Name: name, Partitions: partitions, LeaderEpoch: -1}, nil
+	}
+	row, err := createTable(ctx, ts.env, name, uuid.New(), partitions, config, settings)
+	exists := errors.Is(err, ErrTopicExists)
+	if err != nil && !exists {
+		return TopicInfo{}, err
+	}
+	if err := ts.catalogue.Put(row).Get(ctx); err != nil {
+		return TopicInfo{}, storeError(err)
+	}
+	info, _ := row.info()
+	if exists {
+		return info, err
+	}
+	ts.env.log.Info("topic created", "topic", name, "id", row.ID, "partitions", partitions)
+	return info, nil
+}
+
+// reserve lets one creation or deletion of a name go on at a time.
+func (ts *Topics) reserve(ctx context.Context, name string) (release func(), err error) {
+	for {
+		ts.mu.Lock()
+		if ts.closed {
+			ts.mu.Unlock()
+			return nil, ErrClosed
+		}
+		other := ts.making[name]
+		if other == nil {
+			mine := make(chan struct{})
+			ts.making[name] = mine
+			ts.mu.Unlock()
+			return func() {
+				ts.mu.Lock()
+				delete(ts.making, name)
+				ts.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		ts.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
+// clash finds a topic whose name has the same metric name (Kafka: Topic.hasCollision).
+func (ts *Topics) clash(name string) string {
+	if !strings.ContainsAny(name, "._") {
+		return ""
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	plain := strings.ReplaceAll(name, ".", "_")
+	for other := range ts.infos {
+		if strings.ReplaceAll(other, ".", "_") == plain {
+			return other
+		}
+	}
+	return ""
+}
+
+// Delete deletes a topic: a commit that takes all files out of its table and
+// marks it, so that nothing late can revive it. Its data files are deleted
+// then. id may be zero; otherwise only that incarnation is deleted.
+func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
+	release, err := ts.reserve(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	info, ok := ts.Lookup(name)
+	if !ok || id != [16]byte{} && id != info.ID {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	t, err := ts.Topic(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := t.delete(ctx); err != nil {
+		return err
+	}
+	if err := ts.catalogue.Put(deletedRow(name, info)).Get(ctx); err != nil {
+		return storeError(err)
+	}
+	ts.mu.Lock()
+	delete(ts.open, name)
+	ts.mu.Unlock()
+	ts.env.log.Info("topic deleted", "topic", name)
+	return nil
+}
+
+// AddPartitions raises the number of partitions of a topic to total.
+func (ts *Topics) AddPartitions(ctx context.Context, name string, total int32) error {
+	if total > maxPartitions {
+		return fmt.Errorf("%w: %d; a topic has at most %d", ErrInvalidPartition, total, maxPartitions)
+	}
+	release, err := ts.reserve(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	t, err := ts.Topic(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := t.addPartitions(ctx, total); err != nil {
+		return err
+	}
+	return storeError(ts.catalogue.Put(liveRow(t.Info())).Get(ctx))
+}
 
 // Close commits what is pending, within ctx, and stops.
-func (ts *Topics) Close(ctx context.Context) error { return nil }
+func (ts *Topics) Close(ctx context.Context) error {
+	ts.mu.Lock()
+	ts.closed = true
+	all := make([]*opening, 0, len(ts.open))
+	for _, o := range ts.open {
+		all = append(all, o)
+	}
+	ts.mu.Unlock()
+	var group errgroup.Group
+	for _, o := range all {
+		group.Go(func() error {
+			select {
+			case <-o.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if o.topic == nil {
+				return nil
+			}
+			return o.topic.close(ctx)
+		})
+	}
+	return errors.Join(group.Wait(), ts.catalogue.Close(ctx), ts.env.close(ctx))
+}
 
-// ValidName says why name cannot be a topic's name, or nil.
-func ValidName(name string) error { return nil }
+// maxNameLength is Kafka's (Topic.MAX_NAME_LENGTH).
+const maxNameLength = 249
+
+// ValidName says why name cannot be a topic's name, or nil. The rules are Kafka's
+// (Topic.validate); none of its names can leave the root or reach a folder that
+// engines or Sluice itself use.
+func ValidName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: the empty string", ErrInvalidTopic)
+	case name == "." || name == "..":
+		return fmt.Errorf("%w: '.' and '..' are not allowed", ErrInvalidTopic)
+	case len(name) > maxNameLength:
+		return fmt.Errorf("%w: %d characters, at most %d are allowed", ErrInvalidTopic, len(name), maxNameLength)
+	case strings.HasPrefix(name, "_sluice") || name == "_delta_log":
+		return fmt.Errorf("%w: %s is reserved", ErrInvalidTopic, name)
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return fmt.Errorf("%w: %q has other characters than ASCII letters, digits, '.', '_' and '-'", ErrInvalidTopic, shorten(name))
+		}
+	}
+	return nil
+}

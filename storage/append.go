@@ -1,0 +1,338 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/protocol/record"
+	"sluice/storage/delta"
+	"sluice/storage/rows"
+)
+
+// Wait is the coming result of an Append.
+type Wait struct {
+	done   chan struct{}
+	result Appended
+}
+
+// Appended is where a batch went.
+type Appended struct {
+	BaseOffset int64
+	// LogAppendTime in ms if the topic stamps records itself, otherwise -1.
+	LogAppendTime int64
+	LogStart      int64
+	// Err is nil once the batch is committed, a record error or one of this
+	// package's if it was refused.
+	Err error
+}
+
+// Done is closed when the result is known.
+func (w *Wait) Done() <-chan struct{} { return w.done }
+
+// Result is the result; call it after Done is closed.
+func (w *Wait) Result() Appended { return w.result }
+
+// appended is a batch on its way into the table: the committer's item.
+type appended struct {
+	partition int32
+	batch     record.Batch
+	base      int64
+	count     int64
+	wait      *Wait
+}
+
+// refused is a Wait that has ended.
+func refused(err error) *Wait {
+	w := &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}}
+	close(w.done)
+	return w
+}
+
+// Append adds the records of a produce request's partition: one batch. It never
+// blocks: the batch joins the filling pool and the Wait resolves when its version is
+// committed (or it is refused). It takes ownership of the memory, which is
+// patched in place, kept in the tail cache and served to consumers.
+//
+// eager says that the producer sends nothing more until it is answered, so that
+// waiting for company only delays it.
+func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
+	settings := t.settings.Load()
+	now := time.Now()
+	batch, err := checkBatch(records, settings, now)
+	if err != nil {
+		return refused(err)
+	}
+	item := &appended{
+		partition: n, batch: batch, count: int64(batch.NumRecords()),
+		wait: &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1}},
+	}
+	if settings.LogAppendTime {
+		item.wait.result.LogAppendTime = batch.MaxTimestamp()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, err := t.partition(n)
+	if err != nil {
+		return refused(err)
+	}
+	key := producerKey{n, batch.ProducerID()}
+	if key.id != noProducer {
+		duplicate, err := t.producers.check(key, batch)
+		if err != nil {
+			return refused(err)
+		}
+		if duplicate != nil {
+			return p.again(duplicate)
+		}
+	}
+	size := int64(len(batch))
+	if t.env.pending.Add(size) > t.env.options.PendingBytes {
+		t.env.pending.Add(-size)
+		return refused(fmt.Errorf("%w: %d bytes wait to be committed already", ErrUnavailable, t.env.options.PendingBytes))
+	}
+	item.base = p.next
+	batch.SetBaseOffset(item.base)
+	batch.SetLeaderEpoch(t.epoch)
+	item.wait.result.BaseOffset = item.base
+	if err := t.committer.Append(item, len(batch), eager); err != nil {
+		t.env.pending.Add(-size)
+		return refused(storeError(err))
+	}
+	p.next += item.count
+	if key.id != noProducer {
+		t.producers.expire(now)
+		t.producers.add(key, batch.ProducerEpoch(), newBatch(item), now.UnixMilli())
+	}
+	return item.wait
+}
+
+// checkBatch validates a produced batch and stamps it.
+func checkBatch(records []byte, s *Settings, now time.Time) (record.Batch, error) {
+	rules := record.Rules{MaxBytes: s.MaxMessageBytes, RequireKeys: s.Compact, LogAppendTime: s.LogAppendTime}
+	ms := now.UnixMilli()
+	if limit := s.MessageTimestampBeforeMaxMs; limit < ms-record.MinTimestamp {
+		rules.Earliest = ms - limit
+	}
+	if limit := s.MessageTimestampAfterMaxMs; limit < record.MaxTimestamp-ms {
+		rules.Latest = ms + limit
+	}
+	d := record.GetDecompressor()
+	defer d.Release()
+	checked, err := record.Check(records, rules, d)
+	if err != nil {
+		return nil, err
+	}
+	batch := checked.Batch
+	switch {
+	case s.LogAppendTime:
+		batch.SetLogAppendTime(ms)
+	case batch.MaxTimestamp() != checked.MaxTimestamp || batch.Attributes().TimestampType() != record.CreateTime:
+		batch.SetCreateTime(checked.MaxTimestamp)
+	}
+	if batch.Attributes().Transactional() {
+		return nil, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
+	}
+	return batch, nil
+}
+
+func newBatch(item *appended) batch {
+	return batch{
+		first: item.batch.BaseSequence(), last: item.batch.LastSequence(),
+		base: item.base, timestamp: item.wait.result.LogAppendTime, wait: item.wait,
+	}
+}
+
+// again answers a batch that was appended before: with its own Wait if it is
+// not committed yet, otherwise with the offset that it got.
+func (p *partition) again(b *batch) *Wait {
+	if b.wait != nil {
+		return b.wait
+	}
+	w := &Wait{done: make(chan struct{}), result: Appended{BaseOffset: b.base, LogAppendTime: b.timestamp, LogStart: p.logStart}}
+	close(w.done)
+	return w
+}
+
+// The hooks of the committer.
+
+// encodePool makes the data file of a pool.
+func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, error) {
+	batches := make([]rows.Batch, len(pool))
+	for i, a := range pool {
+		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch}
+	}
+	// Stable: batches of one partition are in order already.
+	slices.SortStableFunc(batches, func(a, b rows.Batch) int { return cmp.Compare(a.Partition, b.Partition) })
+	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches)
+	if err != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w: encoding a data file: %w", ErrStopped, err)
+	}
+	return file, err
+}
+
+func codecOf(name string) rows.Codec {
+	switch name {
+	case "zstd":
+		return rows.Zstd
+	case "none":
+		return rows.None
+	}
+	return rows.Snappy
+}
+
+// completeEntry adds what an entry says beside its files: the next offset of each
+// partition, and the producer state of its batches.
+func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) {
+	next := map[int32]int64{}
+	type newest struct {
+		notes []producerNote
+		epoch int64
+	}
+	producers := map[producerKey]*newest{}
+	var order []producerKey
+	for _, pool := range pools {
+		for _, a := range pool {
+			next[a.partition] = max(next[a.partition], a.base+a.count)
+			id := a.batch.ProducerID()
+			if id == noProducer {
+				continue
+			}
+			key := producerKey{a.partition, id}
+			p := producers[key]
+			if p == nil {
+				p = &newest{}
+				producers[key] = p
+				order = append(order, key)
+			}
+			if len(p.notes) == maxBatches { // more than the last five are of no use
+				p.notes = p.notes[1:]
+			}
+			p.notes = append(p.notes, producerNote{
+				int64(a.partition), id, int64(a.batch.ProducerEpoch()), int64(a.batch.BaseSequence()), int64(a.batch.LastSequence()),
+				a.base, e.Info.Timestamp, a.wait.result.LogAppendTime,
+			})
+		}
+	}
+	for n, offset := range next {
+		e.Txns = append(e.Txns, delta.Txn{AppID: nextOffsetApp(t.id, n), Version: offset, LastUpdated: e.Info.Timestamp})
+	}
+	slices.SortFunc(e.Txns, func(a, b delta.Txn) int { return cmp.Compare(a.AppID, b.AppID) })
+	if len(order) == 0 {
+		return
+	}
+	n := note{Table: t.id}
+	for _, key := range order {
+		n.Producers = append(n.Producers, producers[key].notes...)
+	}
+	e.Info.Sluice, _ = json.Marshal(n) // numbers and a string: it cannot fail
+}
+
+// checkForeign decides whether the topic can go on after an entry of somebody else.
+func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
+	t.mu.Lock()
+	epoch := int64(t.epoch)
+	t.mu.Unlock()
+	switch {
+	case delta.Fenced(e, epoch):
+		return delta.ErrFenced
+	case e.Metadata != nil && e.Metadata.ID != t.id:
+		return fmt.Errorf("%w: the topic was deleted or replaced by another writer", delta.ErrFenced)
+	case e.Metadata != nil && e.Metadata.SchemaString != snap.Metadata.SchemaString:
+		return fmt.Errorf("%w: another writer changed the table's schema in version %d; restore it and restart", ErrStopped, e.Version)
+	case e.Protocol != nil:
+		if err := e.Protocol.CanWrite("sluice"); err != nil {
+			return fmt.Errorf("%w: version %d: %w", ErrStopped, e.Version, err)
+		}
+	}
+	return nil
+}
+
+// applied takes up an entry that stands in the log, ours or another's.
+func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) {
+	t.mu.Lock()
+	t.version.Store(e.Version)
+	if e.Metadata != nil {
+		if err := t.configure(e.Metadata); err != nil {
+			t.env.log.Error("a topic's new configuration is not used", "topic", t.name, "err", err)
+		}
+	}
+	for i := range e.Adds {
+		if err := t.addFile(&e.Adds[i]); err != nil {
+			t.env.log.Error("a data file of another writer is not read", "topic", t.name, "version", e.Version, "err", err)
+		}
+	}
+	for i := range e.Removes {
+		t.index.remove(&e.Removes[i])
+	}
+	for _, txn := range e.Txns {
+		if n, ok := parseLogStartApp(t.id, txn.AppID); ok && int(n) < len(t.partitions) {
+			t.partitions[n].logStart = max(t.partitions[n].logStart, txn.Version)
+		}
+	}
+	t.commit(pools)
+	t.notify()
+	t.mu.Unlock()
+	for _, pool := range pools {
+		for _, a := range pool {
+			t.env.pending.Add(-int64(len(a.batch)))
+			close(a.wait.done)
+		}
+	}
+}
+
+// commit makes batches visible; t.mu is held.
+func (t *Topic) commit(pools [][]*appended) {
+	for _, pool := range pools {
+		for _, a := range pool {
+			p := t.partitions[a.partition]
+			last := a.base + a.count - 1
+			t.env.tails.add(&p.tail, tailBatch{a.base, last, a.batch.MaxTimestamp(), a.batch})
+			p.high = last + 1
+			a.wait.result.LogStart = p.logStart
+			if id := a.batch.ProducerID(); id != noProducer {
+				t.producers.committed(producerKey{a.partition, id}, a.wait)
+			}
+		}
+	}
+}
+
+// failed answers batches that will not be committed.
+func (t *Topic) failed(items []*appended, err error) {
+	err = storeError(err)
+	t.end(err) // offsets have been given out: nothing behind them may be appended here
+	for _, a := range items {
+		t.env.pending.Add(-int64(len(a.batch)))
+		a.wait.result = Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}
+		close(a.wait.done)
+	}
+}
+
+// stopped is told why the committer has stopped.
+func (t *Topic) stopped(err error) {
+	t.env.log.Error("topic lost", "topic", t.name, "leader_epoch", t.Info().LeaderEpoch, "err", err,
+		"hint", "if two brokers run on this store, stop one of them")
+	t.end(storeError(err))
+}
+
+// beside keeps the producer state with a checkpoint.
+func (t *Topic) beside(snap *delta.Snapshot) func(context.Context) error {
+	t.mu.Lock()
+	state := stateSnapshot{Version: snap.Version, note: note{Table: t.id, Producers: t.producers.notes()}}
+	t.mu.Unlock()
+	return func(ctx context.Context) error { return writeState(ctx, t.env.store, t.log.Table(), state) }
+}
+
+// parseID is a metaData.id as Kafka's topic id; zero if it is no UUID.
+func parseID(id string) [16]byte {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return [16]byte{}
+	}
+	return parsed
+}

@@ -1,0 +1,261 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"sluice/storage/delta"
+	"sluice/storage/object"
+	"sluice/storage/rows"
+)
+
+// blockCache keeps what was rebuilt from files: blocks of record batches, and the
+// footers of files. Least recently used first out, bounded in bytes.
+type blockCache struct {
+	limit   int
+	metrics *metrics
+
+	mu     sync.Mutex
+	bytes  int
+	blocks *lru.Cache[blockKey, *block]
+
+	readers *lru.Cache[string, *rows.Reader]
+	flight  singleflight.Group
+	ahead   chan struct{} // slots of background loads
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// blockKey names a block: the first file of its group, the partition, where it begins.
+// Files are never changed, so a block never goes stale.
+type blockKey struct {
+	file      string
+	partition int32
+	from      int64
+}
+
+// block is a run of a partition's records from one file, or from several
+// whose offsets are interleaved.
+type block struct {
+	batches []rows.Encoded
+	whole   bool // the group holds nothing behind it
+	bytes   int
+}
+
+const (
+	// maxBlocks and maxReaders bound the entries of the caches, beside their bytes.
+	maxBlocks  = 1 << 16
+	maxReaders = 1024
+	// wholeFile is the size up to which a file is read in one request.
+	wholeFile = 1 << 20
+	// backgroundLoads bounds the read-ahead of all readers together.
+	backgroundLoads = 8
+)
+
+func newBlockCache(limit int, m *metrics) *blockCache {
+	c := &blockCache{limit: limit, metrics: m, ahead: make(chan struct{}, backgroundLoads)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	// The sizes are positive: neither fails.
+	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) { c.bytes -= b.bytes })
+	c.readers, _ = lru.New[string, *rows.Reader](maxReaders)
+	return c
+}
+
+// get answers a block, loading it if need be, once for all who ask.
+func (c *blockCache) get(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
+	key := blockKey{group[0].file.key, n, from}
+	if b, ok := c.cached(key); ok {
+		c.metrics.blockHits.Inc()
+		return b, nil
+	}
+	c.metrics.blockMisses.Inc()
+	// The load outlives the request that began it: others may wait for it.
+	result := c.flight.DoChan(fmt.Sprint(key), func() (any, error) {
+		if b, ok := c.cached(key); ok {
+			return b, nil
+		}
+		b, err := c.load(c.ctx, store, n, from, group)
+		if err == nil {
+			c.put(key, b)
+		}
+		return b, err
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*block), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *blockCache) cached(key blockKey) (*block, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocks.Get(key)
+}
+
+func (c *blockCache) put(key blockKey, b *block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocks.Contains(key) {
+		return
+	}
+	c.blocks.Add(key, b)
+	c.bytes += b.bytes
+	for c.bytes > c.limit && c.blocks.Len() > 1 {
+		c.blocks.RemoveOldest()
+	}
+}
+
+// prefetch loads a block in the background if there is a slot for it.
+func (c *blockCache) prefetch(store object.Store, n int32, from int64, group []extent) {
+	if _, ok := c.cached(blockKey{group[0].file.key, n, from}); ok {
+		return
+	}
+	select {
+	case c.ahead <- struct{}{}:
+	default:
+		return
+	}
+	c.running.Go(func() {
+		defer func() { <-c.ahead }()
+		_, _ = c.get(c.ctx, store, n, from, group) // who needs it will meet the error
+	})
+}
+
+// load rebuilds the record batches of a group of files.
+func (c *blockCache) load(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
+	if len(group) > 1 {
+		return c.merge(ctx, store, n, from, group)
+	}
+	b := &block{}
+	e := group[0]
+	r, err := c.reader(ctx, store, e.file)
+	if err != nil {
+		return nil, err
+	}
+	b.batches, err = r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes})
+	if err != nil {
+		return nil, err
+	}
+	b.measure()
+	b.whole = len(b.batches) == 0 || b.last() >= e.last
+	return b, nil
+}
+
+// merge reads files whose offsets are interleaved: batches of single records, in
+// order, since a batch must not hide another file's record between its own.
+func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
+	b := &block{whole: true}
+	complete := int64(-1) // every file has been read at least up to here
+	for i, e := range group {
+		r, err := c.reader(ctx, store, e.file)
+		if err != nil {
+			return nil, err
+		}
+		batches, err := r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes / len(group), BatchBytes: 1})
+		if err != nil {
+			return nil, err
+		}
+		b.batches = append(b.batches, batches...)
+		last := e.last
+		if len(batches) > 0 && batches[len(batches)-1].Last < e.last {
+			last, b.whole = batches[len(batches)-1].Last, false
+		}
+		if i == 0 || last < complete {
+			complete = last
+		}
+	}
+	slices.SortFunc(b.batches, func(x, y rows.Encoded) int { return cmp.Compare(x.First, y.First) })
+	if !b.whole {
+		b.batches = slices.DeleteFunc(b.batches, func(x rows.Encoded) bool { return x.First > complete })
+	}
+	b.measure()
+	return b, nil
+}
+
+// last is the block's last offset, -1 if it is empty.
+func (b *block) last() int64 {
+	if len(b.batches) == 0 {
+		return -1
+	}
+	return b.batches[len(b.batches)-1].Last
+}
+
+func (b *block) measure() {
+	for _, e := range b.batches {
+		b.bytes += len(e.Data) + batchOverhead
+	}
+}
+
+// reader answers the reader of a file, with its footer read.
+func (c *blockCache) reader(ctx context.Context, store object.Store, f *file) (*rows.Reader, error) {
+	if r, ok := c.readers.Get(f.key); ok {
+		return r, nil
+	}
+	r, err := rows.Open(ctx, f.size, source(store, f))
+	if err != nil {
+		return nil, err
+	}
+	c.readers.Add(f.key, r)
+	return r, nil
+}
+
+// source reads a file by ranged GETs; a small one in one GET, kept until the
+// Reader is dropped.
+func source(store object.Store, f *file) rows.Source {
+	get := func(ctx context.Context, off, n int64) ([]byte, error) {
+		o, err := store.Get(ctx, f.key, object.Range{Offset: off, Length: n})
+		if errors.Is(err, object.ErrNotFound) {
+			return nil, fmt.Errorf("%w: data file %s is gone: something other than Sluice deleted it", delta.ErrCorrupt, f.key)
+		}
+		if err == nil && int64(len(o.Body)) != n {
+			err = fmt.Errorf("%w: data file %s has other bytes than the log says", delta.ErrCorrupt, f.key)
+		}
+		return o.Body, err
+	}
+	if f.size > wholeFile {
+		return get
+	}
+	var mu sync.Mutex
+	var whole []byte
+	return func(ctx context.Context, off, n int64) ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if whole == nil {
+			body, err := get(ctx, 0, f.size)
+			if err != nil {
+				return nil, err
+			}
+			whole = body
+		}
+		if off < 0 || n < 0 || off+n > int64(len(whole)) {
+			return nil, fmt.Errorf("%w: data file %s: bytes %d to %d of %d", delta.ErrCorrupt, f.key, off, off+n, len(whole))
+		}
+		return whole[off : off+n], nil
+	}
+}
+
+// close ends what runs in the background.
+func (c *blockCache) close(ctx context.Context) error {
+	c.cancel()
+	ended := make(chan struct{})
+	go func() { c.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,665 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/storage/object"
+)
+
+// Committer owns the writing of one table: which items share a version, the
+// order of entries, the log. One goroutine (run) does all of it. Items join the
+// filling pool; a pool closes, becomes one data file (encoded and uploaded on a
+// goroutine of its own, several pools overlapping), and then part of one log
+// entry, which may commit several pools at once, in order (group commit).
+//
+// An item is committed when its entry is known to stand in the log, and not
+// before. If the committer stops, everything that is not committed fails: it
+// never will be, with one exception, the context's end at shutdown, which may
+// leave the last entry undecided.
+type Committer[T any] struct {
+	log     *Log
+	hooks   Hooks[T]
+	options CommitterOptions
+
+	mu      sync.Mutex
+	filling pool[T]
+	wanted  bool  // run sleeps and wants to hear of the next item
+	stopped error // why nothing is taken any more
+
+	wake      chan struct{} // capacity 1: look at filling again
+	proposals chan *proposal
+	quit      chan struct{} // closed by Close: finish what is there, then stop
+	quitOnce  sync.Once
+	done      chan struct{} // closed when run has returned
+
+	ctx    context.Context // the commits' context, independent of any request's
+	cancel context.CancelFunc
+
+	// Owned by run.
+	snap     *Snapshot
+	sealed   []*sealed[T] // closed pools in order, not yet committed
+	uploaded chan *sealed[T]
+	put      *put[T] // the log put under way, nil if none
+	putDone  chan *put[T]
+	closedAt time.Time // when the last pool was closed by time
+	share    share
+	upkeep   upkeep
+}
+
+// Hooks are the table owner's part. All but Encode run on the committer's
+// goroutine, one at a time, and must not block.
+type Hooks[T any] struct {
+	// Encode makes the data file of a pool. It runs on a goroutine of its own and
+	// may be called again for the same pool. An error stops the committer.
+	Encode func(ctx context.Context, items []T) (*File, error)
+	// Entry completes the entry that commits pools, whose adds are in it already:
+	// txns, the note, removes.
+	Entry func(e *Entry, snap *Snapshot, pools [][]T)
+	// Check sees an entry of somebody else before it is applied. An error stops the
+	// committer, with that error.
+	Check func(e *Entry, snap *Snapshot) error
+	// Applied sees every entry, in version order, once it is part of the
+	// snapshot; pools are the items that it committed, if it is ours.
+	Applied func(e *Entry, snap *Snapshot, pools [][]T)
+	// Failed is called once for the items that will not be committed, in order.
+	Failed func(items []T, err error)
+	// Stopped is called once, after the last Failed, when the committer stops for
+	// another reason than Close.
+	Stopped func(err error)
+	// Beside, if not nil, is asked when a checkpoint of snap is due. What it
+	// returns is run on another goroutine before the checkpoint is written; the log
+	// keeps all entries after a version for which it has not succeeded.
+	Beside func(snap *Snapshot) func(ctx context.Context) error
+}
+
+// File is a data file to be.
+type File struct {
+	Path  string // relative to the table, new with every call of Encode
+	Body  []byte
+	Stats string
+	Tags  map[string]string
+}
+
+// CommitterOptions tune a Committer. The zero value of a field is its default.
+type CommitterOptions struct {
+	// Interval is the least time between the pools of a table that is written to
+	// all the time; 0 or nil: as soon as the pool before is uploaded.
+	Interval func() time.Duration
+	// PoolBytes closes a pool early, so that its file is uploaded while the
+	// interval runs. Default 8 MiB.
+	PoolBytes int
+	// Uploads bounds the closed pools that are not committed yet. Default 8.
+	Uploads int
+	// Budget is shared by all tables of a broker.
+	Budget *Budget
+	// Engine names the writer in commitInfo.
+	Engine string
+	// Observe is told how long the phases of a commit took.
+	Observe func(phase Phase, d time.Duration)
+	Log     *slog.Logger
+}
+
+// Phase is a part of a commit's latency.
+type Phase string
+
+// The phases, in order: from the first item to the pool's end, the encoding, the
+// upload of the data file, the wait for its turn in the log, and the log put.
+const (
+	PhasePool   Phase = "pool"
+	PhaseEncode Phase = "encode"
+	PhaseUpload Phase = "upload"
+	PhaseTurn   Phase = "turn"
+	PhaseLog    Phase = "log"
+)
+
+// ErrStopping fails what arrives at, or is left over in, a closed committer.
+var ErrStopping = errors.New("committer is closed")
+
+const (
+	defaultPoolBytes = 8 << 20
+	defaultUploads   = 8
+	// quiet is how long the producers of an eager pool must have sent nothing
+	// before it is taken for complete.
+	quiet = time.Millisecond
+	// eagerPart of the interval must have passed before an eager pool is closed.
+	eagerPart = 5
+	// maxUploadAge bounds the time between a file's upload and its log put, so that
+	// no clean-up of orphans can take it for one (DESIGN: leadership, fencing).
+	maxUploadAge = 10 * time.Minute
+	// retryMin and retryMax bound the back-off of an upload that fails.
+	retryMin = 20 * time.Millisecond
+	retryMax = 2 * time.Second
+)
+
+// pool is what becomes one data file.
+type pool[T any] struct {
+	items []T
+	bytes int
+	eager bool // every item's producer waits for the answer
+	first time.Time
+	last  time.Time
+}
+
+// sealed is a closed pool on its way into the log.
+type sealed[T any] struct {
+	pool[T]
+	due   bool // the interval has passed: its entry may be put
+	add   *Add // set when the file is uploaded
+	ready time.Time
+	err   error
+}
+
+// put is a log put under way.
+type put[T any] struct {
+	entry    *Entry
+	pools    []*sealed[T]
+	proposal *proposal // or nil
+	started  time.Time
+	foreign  *Entry
+	now      time.Time
+	err      error
+}
+
+// proposal is an entry that somebody wants committed between pools.
+type proposal struct {
+	make func(snap *Snapshot) (*Entry, error)
+	done chan error // capacity 1
+}
+
+// Start makes a committer that goes on from snap, which it owns from now on.
+func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOptions) *Committer[T] {
+	if options.PoolBytes <= 0 {
+		options.PoolBytes = defaultPoolBytes
+	}
+	if options.Uploads <= 0 {
+		options.Uploads = defaultUploads
+	}
+	if options.Interval == nil {
+		options.Interval = func() time.Duration { return 0 }
+	}
+	if options.Observe == nil {
+		options.Observe = func(Phase, time.Duration) {}
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Committer[T]{
+		log: log, snap: snap, hooks: hooks, options: options,
+		wake:      make(chan struct{}, 1),
+		proposals: make(chan *proposal),
+		quit:      make(chan struct{}),
+		done:      make(chan struct{}),
+		uploaded:  make(chan *sealed[T], options.Uploads),
+		putDone:   make(chan *put[T], 1),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.upkeep.finished = make(chan upkeepResult, 1)
+	go c.run()
+	return c
+}
+
+// Append adds an item to the filling pool; bytes is about what it will take up.
+// eager says that its producer sends nothing more before the answer. It never
+// blocks. The error is why the committer has stopped, and the item was not taken.
+func (c *Committer[T]) Append(item T, bytes int, eager bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped != nil {
+		return c.stopped
+	}
+	p := &c.filling
+	now := time.Now()
+	if len(p.items) == 0 {
+		p.first, p.eager = now, true
+	}
+	before := p.bytes
+	p.items = append(p.items, item)
+	p.bytes += bytes
+	p.eager = p.eager && eager
+	p.last = now
+	// run is woken for what may change its mind only: a pool that begins or is full.
+	if c.wanted || before < c.options.PoolBytes && p.bytes >= c.options.PoolBytes {
+		c.wanted = false
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// Propose commits one entry of the caller's between pools: propose is called on the
+// committer's goroutine with the newest snapshot, again if another writer's entry
+// comes first, and returns the entry's actions (its Version, and Info's TxnID and
+// Timestamp, are filled in) or nil for nothing to do, or an error that Propose
+// returns. A ctx that ends leaves it open whether the entry is committed.
+func (c *Committer[T]) Propose(ctx context.Context, propose func(snap *Snapshot) (*Entry, error)) error {
+	p := &proposal{make: propose, done: make(chan error, 1)}
+	select {
+	case c.proposals <- p:
+	case <-c.done:
+		return c.reason()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-c.done:
+		select {
+		case err := <-p.done:
+			return err
+		default:
+			return c.reason()
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close commits what is pending and stops. If ctx ends first the rest fails with
+// ErrStopping, and the last entry may be undecided.
+func (c *Committer[T]) Close(ctx context.Context) error {
+	c.quitOnce.Do(func() { close(c.quit) })
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.cancel()
+		<-c.done
+	}
+	if err := c.reason(); !errors.Is(err, ErrStopping) {
+		return err
+	}
+	return nil
+}
+
+// Done is closed when the committer has stopped, for whatever reason.
+func (c *Committer[T]) Done() <-chan struct{} { return c.done }
+
+func (c *Committer[T]) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
+}
+
+// run owns the table's writing until it stops.
+func (c *Committer[T]) run() {
+	defer close(c.done)
+	defer c.cancel()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	quit := c.quit
+	closing := false
+	var pending *proposal
+	for {
+		if c.put == nil {
+			if pending != nil {
+				c.begin(pending)
+				pending = nil
+			} else {
+				c.commitReady()
+			}
+		}
+		next := c.closePool(closing)
+		if closing && pending == nil && c.put == nil && len(c.sealed) == 0 && c.empty() {
+			c.stop(ErrStopping)
+			return
+		}
+		proposals := c.proposals
+		if pending != nil || closing {
+			proposals = nil
+		}
+		timer.Reset(next)
+		select {
+		case <-c.wake:
+		case <-timer.C:
+		case pending = <-proposals:
+		case s := <-c.uploaded:
+			if s.err != nil {
+				c.stop(s.err)
+				return
+			}
+		case p := <-c.putDone:
+			c.put = nil
+			if err := c.settle(p); err != nil {
+				c.stop(err)
+				return
+			}
+		case r := <-c.upkeep.finished:
+			c.upkeep.done(r, c.snap)
+		case <-quit:
+			quit, closing = nil, true
+		case <-c.ctx.Done():
+			c.stop(ErrStopping)
+			return
+		}
+	}
+}
+
+func (c *Committer[T]) empty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.filling.items) == 0
+}
+
+// closePool closes the filling pool if its time has come, and answers how long
+// run may sleep otherwise.
+func (c *Committer[T]) closePool(closing bool) (sleep time.Duration) {
+	const idle = time.Hour
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.filling
+	c.wanted = len(p.items) == 0
+	if len(p.items) == 0 && !c.undue() {
+		return idle
+	}
+	now := time.Now()
+	wait := c.untilDue(now, p, closing)
+	if wait > 0 {
+		// Full before its time: the file is uploaded now, its entry waits.
+		if p.bytes >= c.options.PoolBytes && len(c.sealed) < c.options.Uploads {
+			c.seal(now, false)
+			c.wanted = true
+		}
+		return wait
+	}
+	if len(p.items) > 0 && len(c.sealed) >= c.options.Uploads {
+		return idle // a commit will end and wake us
+	}
+	if d := c.options.Budget.take(&c.share, now, p.bytes); d > 0 && !closing {
+		return d
+	}
+	c.closedAt = now
+	if len(p.items) > 0 {
+		c.seal(now, true)
+	} else {
+		c.sealed[len(c.sealed)-1].due = true
+		select { // let run look at what is ready
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+	c.wanted = true
+	return idle
+}
+
+// undue reports whether the newest closed pool waits for its time.
+func (c *Committer[T]) undue() bool {
+	return len(c.sealed) > 0 && !c.sealed[len(c.sealed)-1].due
+}
+
+// untilDue is how long the filling pool still has to wait for company.
+func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Duration {
+	if closing {
+		return 0
+	}
+	interval := c.options.Interval()
+	if interval <= 0 {
+		for _, s := range c.sealed {
+			if s.add == nil {
+				return time.Hour // the pool before is being uploaded; its end wakes us
+			}
+		}
+		return 0
+	}
+	wait := interval - now.Sub(c.closedAt)
+	if wait <= 0 {
+		return 0
+	}
+	// All its producers wait for their answers and have gone quiet, and nothing is
+	// under way that could release others: company will not come.
+	if p.eager && len(p.items) > 0 && len(c.sealed) == 0 && c.put == nil {
+		early := max(interval/eagerPart-now.Sub(c.closedAt), quiet-now.Sub(p.last))
+		return max(0, min(wait, early))
+	}
+	return wait
+}
+
+// seal closes the filling pool (c.mu is held) and starts its encoding and upload.
+func (c *Committer[T]) seal(now time.Time, due bool) {
+	s := &sealed[T]{pool: c.filling, due: due}
+	c.filling = pool[T]{}
+	c.sealed = append(c.sealed, s)
+	c.options.Observe(PhasePool, now.Sub(s.first))
+	go c.upload(s)
+}
+
+// upload encodes a pool and puts its file, for as long as it takes. Between its
+// start and its answer on c.uploaded it alone touches s.add and s.err.
+func (c *Committer[T]) upload(s *sealed[T]) {
+	began := time.Now()
+	file, err := c.hooks.Encode(c.ctx, s.items)
+	if err != nil {
+		c.answer(s, nil, err)
+		return
+	}
+	encoded := time.Now()
+	c.options.Observe(PhaseEncode, encoded.Sub(began))
+	if file == nil { // nothing but actions
+		c.answer(s, &Add{}, nil)
+		return
+	}
+	key, err := c.log.DataKey(file.Path)
+	if err != nil {
+		c.answer(s, nil, err)
+		return
+	}
+	for delay := retryMin; ; delay = min(2*delay, retryMax) {
+		if _, err = c.log.Store().Put(c.ctx, key, file.Body); err == nil {
+			break
+		}
+		if c.ctx.Err() != nil {
+			c.answer(s, nil, ErrStopping)
+			return
+		}
+		c.options.Log.Warn("upload of a data file is retried", "table", c.log.Table(), "file", file.Path, "in", delay, "err", err)
+		sleep(c.ctx, delay)
+	}
+	c.options.Observe(PhaseUpload, time.Since(encoded))
+	c.answer(s, &Add{
+		Path: file.Path, PartitionValues: map[string]string{}, Size: int64(len(file.Body)),
+		DataChange: true, Stats: file.Stats, Tags: file.Tags,
+	}, nil)
+}
+
+func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
+	c.mu.Lock()
+	s.add, s.err, s.ready = add, err, time.Now()
+	c.mu.Unlock()
+	select {
+	case c.uploaded <- s:
+	case <-c.done:
+	}
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// commitReady starts the log put of the uploaded pools at the head, once the
+// interval of one of them has passed.
+func (c *Committer[T]) commitReady() {
+	c.mu.Lock()
+	ready, due := 0, false
+	for _, s := range c.sealed {
+		if s.add == nil {
+			break
+		}
+		if now := time.Now(); now.Sub(s.ready) > maxUploadAge {
+			s.add = nil // it waited out an outage: upload it anew
+			go c.upload(s)
+			break
+		}
+		ready++
+		due = due || s.due
+	}
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	pools := c.sealed[:ready:ready]
+	c.start(&put[T]{entry: c.poolsEntry(pools), pools: pools})
+}
+
+// poolsEntry makes the entry that commits pools on top of the snapshot.
+func (c *Committer[T]) poolsEntry(pools []*sealed[T]) *Entry {
+	e := &Entry{Info: &CommitInfo{
+		Operation: "WRITE", OperationParameters: map[string]string{"mode": "Append", "partitionBy": "[]"}, IsBlindAppend: true,
+	}}
+	c.stamp(e)
+	for _, s := range pools {
+		if s.add.Path == "" {
+			continue
+		}
+		add := *s.add
+		add.ModificationTime = e.Info.Timestamp
+		e.Adds = append(e.Adds, add)
+	}
+	c.hooks.Entry(e, c.snap, items(pools))
+	return e
+}
+
+// stamp gives an entry its version and identity.
+func (c *Committer[T]) stamp(e *Entry) {
+	e.Version = c.snap.Version + 1
+	if e.Info == nil {
+		e.Info = &CommitInfo{Operation: "UPDATE", OperationParameters: map[string]string{}}
+	}
+	// Readers order versions by time (notes of Spark and Pathway): it must rise.
+	e.Info.Timestamp = c.snap.NextTimestamp(time.Now())
+	e.Info.EngineInfo = c.options.Engine
+	e.Info.TxnID = uuid.NewString()
+}
+
+// begin starts the log put of a proposal.
+func (c *Committer[T]) begin(p *proposal) {
+	e, err := p.make(c.snap)
+	if err != nil || e == nil {
+		p.done <- err
+		return
+	}
+	c.stamp(e)
+	c.start(&put[T]{entry: e, proposal: p})
+}
+
+// start puts an entry on a goroutine of its own.
+func (c *Committer[T]) start(p *put[T]) {
+	p.started = time.Now()
+	for _, s := range p.pools {
+		c.options.Observe(PhaseTurn, p.started.Sub(s.ready))
+	}
+	c.put = p
+	proved := c.snap.Proved
+	go func() {
+		for delay := retryMin; ; delay = min(2*delay, retryMax) {
+			p.now, p.foreign, p.err = c.log.Commit(c.ctx, p.entry, proved)
+			if !errors.Is(p.err, object.ErrDenied) || c.ctx.Err() != nil {
+				break
+			}
+			// A policy, a full or a read-only disk: it may be put right while we live.
+			c.options.Log.Error("the store refuses a log entry; trying on", "table", c.log.Table(), "version", p.entry.Version, "in", delay, "err", p.err)
+			sleep(c.ctx, delay)
+		}
+		c.putDone <- p
+	}()
+}
+
+// settle takes up the outcome of a log put.
+func (c *Committer[T]) settle(p *put[T]) error {
+	switch {
+	case p.err != nil:
+		if c.ctx.Err() != nil {
+			p.err = ErrStopping
+		}
+		if p.proposal != nil {
+			p.proposal.done <- p.err
+		}
+		return p.err
+	case p.foreign != nil:
+		if err := c.adopt(p.foreign, p.now); err != nil {
+			if p.proposal != nil {
+				p.proposal.done <- err
+			}
+			return err
+		}
+		if p.proposal != nil {
+			c.begin(p.proposal)
+			return nil
+		}
+		c.start(&put[T]{entry: c.poolsEntry(p.pools), pools: p.pools})
+		return nil
+	}
+	c.options.Observe(PhaseLog, time.Since(p.started))
+	if err := c.snap.Apply(p.entry); err != nil {
+		return err
+	}
+	c.snap.Proved = p.now
+	c.mu.Lock()
+	c.sealed = c.sealed[len(p.pools):]
+	c.mu.Unlock()
+	c.hooks.Applied(p.entry, c.snap, items(p.pools))
+	if p.proposal != nil {
+		p.proposal.done <- nil
+	}
+	c.maintain()
+	return nil
+}
+
+// adopt applies an entry of another writer.
+func (c *Committer[T]) adopt(e *Entry, now time.Time) error {
+	if err := c.hooks.Check(e, c.snap); err != nil {
+		return err
+	}
+	if err := c.snap.Apply(e); err != nil {
+		return err
+	}
+	c.snap.Proved = now
+	c.hooks.Applied(e, c.snap, nil)
+	return nil
+}
+
+// stop fails everything that is not committed and takes nothing any more.
+func (c *Committer[T]) stop(err error) {
+	c.mu.Lock()
+	c.stopped = err
+	left := c.filling.items
+	c.filling = pool[T]{}
+	c.mu.Unlock()
+	c.cancel()
+	if c.put != nil { // its outcome is nobody's business any more, its end is
+		<-c.putDone
+		if c.put.proposal != nil {
+			c.put.proposal.done <- err
+		}
+	}
+	for _, s := range c.sealed {
+		c.hooks.Failed(s.items, err)
+	}
+	if len(left) > 0 {
+		c.hooks.Failed(left, err)
+	}
+	c.sealed = nil
+	if !errors.Is(err, ErrStopping) && c.hooks.Stopped != nil {
+		c.hooks.Stopped(err)
+	}
+}
+
+func items[T any](pools []*sealed[T]) [][]T {
+	all := make([][]T, len(pools))
+	for i, s := range pools {
+		all[i] = s.items
+	}
+	return all
+}

@@ -1,0 +1,100 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"sluice/storage/delta"
+	"sluice/storage/object"
+	"sluice/storage/rows"
+)
+
+// env is what all topics of a broker share: the store, the bounds, the caches.
+type env struct {
+	store   object.Store
+	options Options
+	log     *slog.Logger
+	budget  *delta.Budget
+	metrics *metrics
+	tails   *tailCache
+	blocks  *blockCache
+	// encoders has a slot for each encoding that may run at a time: it is CPU work,
+	// and an encoder keeps its buffers.
+	encoders chan *encoders
+	// pending counts the bytes that are appended and not settled.
+	pending atomic.Int64
+}
+
+// encoders are the encoders of one slot, by codec.
+type encoders map[rows.Codec]*rows.Encoder
+
+const (
+	defaultTailBytes    = 128 << 20
+	defaultBlockBytes   = 64 << 20
+	defaultPendingBytes = 256 << 20
+)
+
+func newEnv(store object.Store, options Options) *env {
+	if options.TailBytes <= 0 {
+		options.TailBytes = defaultTailBytes
+	}
+	if options.BlockBytes <= 0 {
+		options.BlockBytes = defaultBlockBytes
+	}
+	if options.PendingBytes <= 0 {
+		options.PendingBytes = defaultPendingBytes
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &env{
+		store: store, options: options, log: options.Log,
+		budget:   delta.NewBudget(options.PutsPerSecond),
+		metrics:  newMetrics(options.Registerer),
+		tails:    newTailCache(options.TailBytes),
+		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
+	}
+	e.blocks = newBlockCache(options.BlockBytes, e.metrics)
+	for range cap(e.encoders) {
+		e.encoders <- &encoders{}
+	}
+	return e
+}
+
+func (e *env) newLog(table string) *delta.Log {
+	return delta.NewLog(e.store, table, delta.Options{Window: e.options.Window, Log: e.log})
+}
+
+// encode makes the data file of batches, waiting for a free encoder.
+func (e *env) encode(ctx context.Context, topic string, codec rows.Codec, batches []rows.Batch) (*delta.File, error) {
+	var slot *encoders
+	select {
+	case slot = <-e.encoders:
+	case <-ctx.Done():
+		return nil, delta.ErrStopping
+	}
+	defer func() { e.encoders <- slot }()
+	encoder := (*slot)[codec]
+	if encoder == nil {
+		encoder = rows.NewEncoder(rows.Options{Codec: codec})
+		(*slot)[codec] = encoder
+	}
+	file, err := encoder.Encode(topic, batches)
+	if err != nil {
+		return nil, err
+	}
+	return &delta.File{
+		Path: "data/" + time.Now().UTC().Format(time.DateOnly) + "/" + uuid.NewString() + ".parquet",
+		// The encoder's buffer goes to the next file while this one is uploaded.
+		Body: bytes.Clone(file.Body), Stats: file.Stats, Tags: file.Tags,
+	}, nil
+}
+
+// close waits for what runs in the background.
+func (e *env) close(ctx context.Context) error { return e.blocks.close(ctx) }

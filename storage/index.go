@@ -1,0 +1,139 @@
+package storage
+
+import (
+	"slices"
+	"sort"
+
+	"sluice/storage/delta"
+	"sluice/storage/rows"
+)
+
+// index finds the files that hold a partition's records. It follows the log:
+// adds and removes. Files that say in a tag which offsets they hold (ours) are
+// taken up at once; others (rewritten by an engine) wait in unresolved until
+// somebody reads their footers. Guarded by Topic.mu.
+type index struct {
+	partitions [][]extent // by partition, each sorted by first
+	files      map[string]*file
+	unresolved map[string]*file
+}
+
+// file is a live data file of the table. Its fields do not change once it is in the index.
+type file struct {
+	key  string // in the store
+	name string // delta.FileName, the key in the index
+	size int64
+	span rows.Span // what the log says of it
+}
+
+// extent is where a file holds records of one partition. Extents of a partition
+// overlap only after an engine has rewritten the table.
+type extent struct {
+	first, last int64
+	records     int64
+	file        *file
+}
+
+func newIndex(partitions int32) *index {
+	return &index{
+		partitions: make([][]extent, partitions),
+		files:      map[string]*file{}, unresolved: map[string]*file{},
+	}
+}
+
+// add takes up a file.
+func (x *index) add(key string, a *delta.Add) {
+	name := delta.FileName(a.Path)
+	if x.files[name] != nil {
+		return // added again: metadata only
+	}
+	f := &file{key: key, name: name, size: a.Size, span: rows.StatsRange(a.Stats)}
+	x.files[name] = f
+	if ranges, ok := rows.ParseRanges(a.Tags); ok {
+		x.resolve(f, ranges)
+	} else {
+		x.unresolved[name] = f
+	}
+}
+
+// resolve says what a file holds.
+func (x *index) resolve(f *file, ranges []rows.Range) {
+	if x.files[f.name] != f {
+		return // removed meanwhile
+	}
+	delete(x.unresolved, f.name)
+	for _, r := range ranges {
+		if r.Partition < 0 || int(r.Partition) >= len(x.partitions) || r.Rows == 0 {
+			continue
+		}
+		list := x.partitions[r.Partition]
+		e := extent{r.First, r.Last, r.Rows, f}
+		if n := len(list); n == 0 || list[n-1].first <= e.first {
+			x.partitions[r.Partition] = append(list, e) // the usual case
+			continue
+		}
+		i := sort.Search(len(list), func(i int) bool { return list[i].first > e.first })
+		x.partitions[r.Partition] = slices.Insert(list, i, e)
+	}
+}
+
+// remove drops a file.
+func (x *index) remove(r *delta.Remove) {
+	name := delta.FileName(r.Path)
+	f := x.files[name]
+	if f == nil {
+		return
+	}
+	delete(x.files, name)
+	delete(x.unresolved, name)
+	for p := range x.partitions {
+		x.partitions[p] = slices.DeleteFunc(x.partitions[p], func(e extent) bool { return e.file == f })
+	}
+}
+
+// from lists up to n extents that hold records of the partition at or behind offset
+// and before limit, sorted by their first one. Those that overlap come together.
+func (x *index) from(partition int32, offset, limit int64, n int) []extent {
+	list := x.partitions[partition]
+	// Where extents do not overlap their last offsets rise too, and this is where
+	// the records begin; where they do, an earlier one may reach as far.
+	i := sort.Search(len(list), func(i int) bool { return list[i].first > offset })
+	for i > 0 && list[i-1].last >= offset {
+		i--
+	}
+	var found []extent
+	for ; i < len(list) && list[i].first < limit; i++ {
+		if list[i].last < offset {
+			continue
+		}
+		if len(found) >= n && list[i].first > reach(found) {
+			break
+		}
+		found = append(found, list[i])
+	}
+	return found
+}
+
+// reach is the last offset of any of the extents.
+func reach(extents []extent) int64 {
+	last := int64(-1)
+	for _, e := range extents {
+		last = max(last, e.last)
+	}
+	return last
+}
+
+// end is one past the last offset that files hold of a partition.
+func (x *index) end(partition int32) int64 { return reach(x.partitions[partition]) + 1 }
+
+// bytes estimates what a partition's records take up: its share of each file's rows.
+func (x *index) bytes(partition int32) (total int64) {
+	for _, e := range x.partitions[partition] {
+		if e.file.span.Rows > 0 {
+			total += int64(float64(e.file.size) * float64(e.records) / float64(e.file.span.Rows))
+		} else {
+			total += e.file.size
+		}
+	}
+	return total
+}

@@ -1,0 +1,42 @@
+package storage
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/storage/delta"
+)
+
+// metrics are storage's Prometheus metrics.
+type metrics struct {
+	phases                 *prometheus.HistogramVec
+	tailHits, tailMisses   prometheus.Counter
+	blockHits, blockMisses prometheus.Counter
+}
+
+// newMetrics makes the metrics and registers them, if r is not nil.
+func newMetrics(r prometheus.Registerer) *metrics {
+	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_cache_reads_total",
+		Help: "Reads of the tail cache (batches as produced) and of the block cache (batches rebuilt from files), by outcome.",
+	}, []string{"cache", "outcome"})
+	m := &metrics{
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sluice_commit_phase_seconds",
+			Help: "Latency of the phases of a commit: pool (waiting for company), encode, upload, turn (waiting for the log), log.",
+			// 0.1 ms to 13 s
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18),
+		}, []string{"phase"}),
+		tailHits: reads.WithLabelValues("tail", "hit"), tailMisses: reads.WithLabelValues("tail", "miss"),
+		blockHits: reads.WithLabelValues("block", "hit"), blockMisses: reads.WithLabelValues("block", "miss"),
+	}
+	if r != nil {
+		r.MustRegister(reads, m.phases)
+	}
+	return m
+}
+
+func (m *metrics) observe(p delta.Phase, d time.Duration) {
+	m.phases.WithLabelValues(string(p)).Observe(d.Seconds())
+}

@@ -1,0 +1,339 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"sluice/storage/rows"
+)
+
+// Offsets are a partition's watermarks.
+type Offsets struct {
+	LogStart      int64
+	LastStable    int64 // below it nothing changes any more; read_committed ends here
+	HighWatermark int64 // the next offset of what is committed
+}
+
+// Read is what a Read found: whole record batches as on the wire, the first of
+// which holds the offset asked for (or the next one behind a gap).
+type Read struct {
+	Offsets
+	Batches [][]byte
+	Bytes   int
+}
+
+// Offsets answers the watermarks of a partition.
+func (t *Topic) Offsets(n int32) (Offsets, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, err := t.partition(n)
+	if err != nil {
+		return Offsets{}, err
+	}
+	return p.offsets(), nil
+}
+
+func (p *partition) offsets() Offsets {
+	return Offsets{LogStart: p.logStart, LastStable: p.high, HighWatermark: p.high}
+}
+
+// Read reads from offset on up to about maxBytes, at least one whole batch if
+// there is one and atLeastOne is set, otherwise only what fits. It answers with no
+// batches at the high watermark. The batches are shared: read only.
+// ErrOffsetOutOfRange comes with the watermarks.
+func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool) (Read, error) {
+	t.mu.Lock()
+	p, err := t.partition(n)
+	if err != nil {
+		t.mu.Unlock()
+		return Read{}, err
+	}
+	read := Read{Offsets: p.offsets()}
+	t.mu.Unlock()
+	switch {
+	case offset < read.LogStart || offset > read.HighWatermark:
+		return read, fmt.Errorf("%w: %d is not within %d and %d", ErrOffsetOutOfRange, offset, read.LogStart, read.HighWatermark)
+	case offset == read.HighWatermark || maxBytes <= 0 && !atLeastOne:
+		return read, nil
+	}
+	if batches, bytes, ok := p.tail.read(offset, maxBytes, atLeastOne); ok {
+		t.env.metrics.tailHits.Inc()
+		read.Batches, read.Bytes = batches, bytes
+		return read, nil
+	}
+	t.env.metrics.tailMisses.Inc()
+	err = t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
+	return read, err
+}
+
+const (
+	// blockBytes is about how much of a file's partition is decoded at a time.
+	blockBytes = 4 << 20
+	// readAhead is how many files are fetched at a time for one reader: small files
+	// cost a round trip each, and a reader of old records will want the next ones.
+	readAhead = 8
+)
+
+// readFiles reads what the tail cache does not hold any more.
+func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool, read *Read) error {
+	for {
+		extents, err := t.extents(ctx, n, offset, read.HighWatermark, readAhead)
+		if err != nil || len(extents) == 0 {
+			return err
+		}
+		t.prefetch(n, offset, extents)
+		for len(extents) > 0 {
+			group := overlapping(extents)
+			extents = extents[len(group):]
+			block, err := t.block(ctx, n, offset, group)
+			if err != nil {
+				return err
+			}
+			for _, b := range block.batches {
+				if b.Last < offset || b.First >= read.HighWatermark {
+					continue
+				}
+				if read.Bytes+len(b.Data) > maxBytes && !(atLeastOne && len(read.Batches) == 0) {
+					return nil
+				}
+				read.Batches = append(read.Batches, b.Data)
+				read.Bytes += len(b.Data)
+				offset = b.Last + 1
+			}
+			if !block.whole {
+				// More of this group follows; the next block of it begins at offset.
+				break
+			}
+			offset = max(offset, reach(group)+1)
+		}
+		if read.Bytes >= maxBytes || offset >= read.HighWatermark {
+			return nil
+		}
+	}
+}
+
+// overlapping is the head of sorted extents whose offsets are interleaved: one
+// file, unless an engine has rewritten the table.
+func overlapping(extents []extent) []extent {
+	last := extents[0].last
+	for i, e := range extents[1:] {
+		if e.first > last {
+			return extents[:i+1]
+		}
+		last = max(last, e.last)
+	}
+	return extents
+}
+
+// extents lists the next files that hold records of a partition, reading first the
+// footers of files that do not say in the log what they hold.
+func (t *Topic) extents(ctx context.Context, n int32, offset, limit int64, count int) ([]extent, error) {
+	for {
+		t.mu.Lock()
+		if t.gone != nil {
+			t.mu.Unlock()
+			return nil, t.gone
+		}
+		if len(t.index.unresolved) == 0 {
+			found := t.index.from(n, offset, limit, count)
+			t.mu.Unlock()
+			return found, nil
+		}
+		t.mu.Unlock()
+		if err := t.resolve(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// resolve reads the footers of the files that other writers made.
+func (t *Topic) resolve(ctx context.Context) error {
+	t.resolving.Lock()
+	defer t.resolving.Unlock()
+	t.mu.Lock()
+	waiting := make([]*file, 0, len(t.index.unresolved))
+	for _, f := range t.index.unresolved {
+		waiting = append(waiting, f)
+	}
+	t.mu.Unlock()
+	for _, f := range waiting {
+		reader, err := t.env.blocks.reader(ctx, t.env.store, f)
+		if err != nil {
+			return fmt.Errorf("file %s: %w", f.key, storeError(err))
+		}
+		ranges, err := reader.Ranges(ctx)
+		if err != nil {
+			return fmt.Errorf("file %s: %w", f.key, storeError(err))
+		}
+		t.mu.Lock()
+		t.index.resolve(f, ranges)
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+// block is the cached block of a group of files that holds offset, or the
+// records next to it.
+func (t *Topic) block(ctx context.Context, n int32, offset int64, group []extent) (*block, error) {
+	from := blockStart(offset, group)
+	b, err := t.env.blocks.get(ctx, t.env.store, n, from, group)
+	if err == nil && !b.whole && b.last() < offset && from < offset {
+		// The file holds more than one block, and this one ends before offset.
+		b, err = t.env.blocks.get(ctx, t.env.store, n, offset, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s-%d at %d: %w", t.name, n, offset, storeError(err))
+	}
+	return b, nil
+}
+
+// blockStart is where the block begins that holds offset: a small file is one
+// block from its start, whoever asks; a large one is read from where it is needed.
+func blockStart(offset int64, group []extent) int64 {
+	size := int64(0)
+	for _, e := range group {
+		size += e.file.size
+	}
+	if size <= blockBytes {
+		return group[0].first
+	}
+	return max(offset, group[0].first)
+}
+
+// prefetch loads the blocks of the files behind the first one in the background.
+func (t *Topic) prefetch(n int32, offset int64, extents []extent) {
+	for rest := extents[len(overlapping(extents)):]; len(rest) > 0; {
+		group := overlapping(rest)
+		rest = rest[len(group):]
+		t.env.blocks.prefetch(t.env.store, n, blockStart(offset, group), group)
+	}
+}
+
+// OffsetForTime finds the first record with a timestamp of at least ms.
+// offset is -1 if there is none.
+func (t *Topic) OffsetForTime(ctx context.Context, n int32, ms int64) (offset, timestamp int64, err error) {
+	offset, timestamp = -1, -1
+	extents, offsets, err := t.all(ctx, n)
+	for len(extents) > 0 && err == nil && offset == -1 {
+		group := overlapping(extents)
+		extents = extents[len(group):]
+		for _, e := range group {
+			if e.file.span.MaxTimestamp >= 0 && e.file.span.MaxTimestamp < ms {
+				continue
+			}
+			var r *rows.Reader
+			if r, err = t.env.blocks.reader(ctx, t.env.store, e.file); err != nil {
+				break
+			}
+			at, stamp, ok, failed := r.OffsetForTime(ctx, n, max(e.first, offsets.LogStart), ms)
+			if err = failed; err != nil {
+				break
+			}
+			if ok && at < offsets.HighWatermark && (offset == -1 || at < offset) {
+				offset, timestamp = at, stamp
+			}
+		}
+	}
+	if err != nil {
+		return -1, -1, fmt.Errorf("searching %s-%d by time: %w", t.name, n, storeError(err))
+	}
+	return offset, timestamp, nil
+}
+
+// MaxTimestamp finds the first record with the greatest timestamp; -1, -1 in an
+// empty partition.
+func (t *Topic) MaxTimestamp(ctx context.Context, n int32) (offset, timestamp int64, err error) {
+	offset, timestamp = -1, -1
+	extents, offsets, err := t.all(ctx, n)
+	// The most promising files first: mostly one is enough.
+	bound := func(e extent) int64 {
+		if e.file.span.MaxTimestamp < 0 {
+			return math.MaxInt64
+		}
+		return e.file.span.MaxTimestamp
+	}
+	slices.SortStableFunc(extents, func(a, b extent) int { return cmp.Compare(bound(b), bound(a)) })
+	for _, e := range extents {
+		if err != nil || bound(e) < timestamp {
+			break
+		}
+		var r *rows.Reader
+		if r, err = t.env.blocks.reader(ctx, t.env.store, e.file); err != nil {
+			break
+		}
+		at, stamp, ok, failed := r.MaxTimestamp(ctx, n)
+		if err = failed; err != nil {
+			break
+		}
+		if ok && at >= offsets.LogStart && at < offsets.HighWatermark && (stamp > timestamp || stamp == timestamp && at < offset) {
+			offset, timestamp = at, stamp
+		}
+	}
+	if err != nil {
+		return -1, -1, fmt.Errorf("searching %s-%d by time: %w", t.name, n, storeError(err))
+	}
+	return offset, timestamp, nil
+}
+
+// all lists the files of a partition's visible records.
+func (t *Topic) all(ctx context.Context, n int32) ([]extent, Offsets, error) {
+	offsets, err := t.Offsets(n)
+	if err != nil {
+		return nil, offsets, err
+	}
+	extents, err := t.extents(ctx, n, offsets.LogStart, offsets.HighWatermark, math.MaxInt)
+	return extents, offsets, err
+}
+
+// OffsetAtVersion is the next offset that the partition had at a version of the
+// table: what had been committed by then. ErrVersionGone if the log does not hold it.
+func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (int64, error) {
+	t.mu.Lock()
+	_, err := t.partition(n)
+	t.mu.Unlock()
+	if err != nil {
+		return -1, err
+	}
+	snap, err := t.log.OpenAt(ctx, version)
+	if err != nil {
+		return -1, versionError(err)
+	}
+	if snap.Metadata.ID != t.id {
+		return -1, fmt.Errorf("%w: version %d is of a topic of this name that was deleted", ErrVersionGone, version)
+	}
+	return snap.Txns[nextOffsetApp(t.id, n)].Version, nil
+}
+
+// EpochEnd answers OffsetForLeaderEpoch (KIP-320). Nothing that was committed is
+// ever truncated, so every epoch up to the current one ends at the high watermark;
+// -1, -1 for one that is unknown here.
+func (t *Topic) EpochEnd(n int32, epoch int32) (int32, int64, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, err := t.partition(n)
+	if err != nil {
+		return -1, -1, err
+	}
+	if epoch < 0 || epoch > t.epoch {
+		return -1, -1, nil
+	}
+	return epoch, p.high, nil
+}
+
+// EpochRange is the span of leader epochs that a request may name: older than
+// min is fenced, newer than max is unknown here. The epoch before ours passes: a
+// client that came through a restart of the broker has missed nothing.
+func (t *Topic) EpochRange() (min, max int32) { return t.lastEpoch, t.epoch }
+
+// Size is the number of bytes that a partition's records take up in the table, estimated.
+func (t *Topic) Size(n int32) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.partition(n); err != nil {
+		return 0
+	}
+	return t.index.bytes(n)
+}

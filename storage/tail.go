@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"sort"
+	"sync"
+)
+
+// tailCache keeps the newest batches of all partitions as they were produced,
+// so that live consumers cost neither a request to the store nor a decoding.
+// It is bounded in bytes; the oldest batch of all goes first. The bytes are the
+// produce requests' own: nothing is copied.
+type tailCache struct {
+	limit int
+
+	mu    sync.Mutex
+	bytes int
+	order queue[*tail] // whose batch was added, oldest first
+}
+
+// tail is the cached end of one partition: batches without gap up to the high
+// watermark. Its lock is taken inside tailCache's.
+type tail struct {
+	mu      sync.Mutex
+	batches queue[tailBatch]
+	closed  bool
+}
+
+type tailBatch struct {
+	first, last  int64
+	maxTimestamp int64
+	data         []byte
+}
+
+// batchOverhead is what a cached batch takes up beside its bytes.
+const batchOverhead = 96
+
+func newTailCache(limit int) *tailCache { return &tailCache{limit: limit} }
+
+// add appends committed batches to a partition's tail.
+func (c *tailCache) add(t *tail, batches ...tailBatch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	for _, b := range batches {
+		t.batches.push(b)
+		c.order.push(t)
+		c.bytes += len(b.data) + batchOverhead
+	}
+	t.mu.Unlock()
+	for c.bytes > c.limit && c.order.len() > 0 {
+		oldest := c.order.pop()
+		oldest.mu.Lock()
+		if oldest.batches.len() > 0 {
+			c.bytes -= len(oldest.batches.pop().data) + batchOverhead
+		}
+		oldest.mu.Unlock()
+	}
+}
+
+// close drops a partition's tail.
+func (c *tailCache) close(t *tail) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for t.batches.len() > 0 { // c.order keeps t until its turn, which then does nothing
+		c.bytes -= len(t.batches.pop().data) + batchOverhead
+	}
+}
+
+// read answers the batches from offset on, up to maxBytes; the first one counts
+// as fitting if atLeastOne. ok is false if the tail begins behind offset.
+func (t *tail) read(offset int64, maxBytes int, atLeastOne bool) (batches [][]byte, bytes int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.batches.len()
+	if n == 0 || offset < t.batches.at(0).first {
+		return nil, 0, false
+	}
+	for i := t.find(offset); i < n; i++ {
+		data := t.batches.at(i).data
+		if bytes+len(data) > maxBytes && !(atLeastOne && len(batches) == 0) {
+			break
+		}
+		batches = append(batches, data)
+		bytes += len(data)
+	}
+	return batches, bytes, true
+}
+
+// find is the index of the batch that holds offset, or of the next; t.mu is held.
+func (t *tail) find(offset int64) int {
+	return sort.Search(t.batches.len(), func(i int) bool { return t.batches.at(i).last >= offset })
+}
+
+// start is the first offset of the tail; ok is false if it is empty.
+func (t *tail) start() (offset int64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.batches.len() == 0 {
+		return 0, false
+	}
+	return t.batches.at(0).first, true
+}
+
+// since lists the batches that end at or behind offset.
+func (t *tail) since(offset int64) []tailBatch {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []tailBatch
+	for i := t.find(offset); i < t.batches.len(); i++ {
+		all = append(all, *t.batches.at(i))
+	}
+	return all
+}
+
+// queue is a first-in first-out queue whose elements can be looked at.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int    { return len(q.items) - q.head }
+func (q *queue[T]) at(i int) *T { return &q.items[q.head+i] }
+func (q *queue[T]) push(item T) { q.items = append(q.items, item) }
+
+// pop takes the oldest item out. What is in front of the head is given back once
+// it is the larger part.
+func (q *queue[T]) pop() T {
+	var zero T
+	item := q.items[q.head]
+	q.items[q.head] = zero
+	q.head++
+	if q.head > 64 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	return item
+}
