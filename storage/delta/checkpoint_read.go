@@ -179,13 +179,9 @@ func readAdds(s *Snapshot, r *checkpointGroupReader) {
 		return
 	}
 	for _, a := range adds {
-		if a == nil {
-			continue
+		if a != nil {
+			s.Files[FileName(a.Path)] = a
 		}
-		if a.PartitionValues == nil {
-			a.PartitionValues = noValues
-		}
-		s.Files[FileName(a.Path)] = a
 	}
 }
 
@@ -205,13 +201,9 @@ func readRemoves(s *Snapshot, r *checkpointGroupReader) {
 		with(row, func(t *Remove) { setValue(&t.PartitionValues, key, value) })
 	}, "remove", "partitionValues")
 	for _, remove := range removes {
-		if remove == nil {
-			continue
+		if remove != nil {
+			s.Tombstones[FileName(remove.Path)] = remove
 		}
-		if remove.PartitionValues == nil {
-			remove.PartitionValues = noValues
-		}
-		s.Tombstones[FileName(remove.Path)] = remove
 	}
 }
 

@@ -96,7 +96,8 @@ func (e *Entry) Marshal() ([]byte, error) {
 }
 
 // noValues marshals to {}: kernel-rs refuses a whole table over a missing or
-// null partitionValues, options or configuration.
+// null partitionValues. It never leaves this file: an empty map of an action in
+// memory may be nil.
 var noValues = map[string]string{}
 
 // complete is m with everything that readers insist on.
@@ -105,13 +106,13 @@ func (m Metadata) complete() Metadata {
 		m.Format.Provider = "parquet"
 	}
 	if m.Format.Options == nil {
-		m.Format.Options = noValues
+		m.Format.Options = map[string]string{}
 	}
 	if m.PartitionColumns == nil {
 		m.PartitionColumns = []string{}
 	}
 	if m.Configuration == nil {
-		m.Configuration = noValues
+		m.Configuration = map[string]string{}
 	}
 	return m
 }
@@ -212,8 +213,7 @@ func (e *Entry) parseLine(text []byte) error {
 		e.Protocol = line.Protocol
 	}
 	if line.Metadata != nil {
-		m := line.Metadata.complete()
-		e.Metadata = &m
+		e.Metadata = line.Metadata
 	}
 	if line.Txn != nil {
 		e.Txns = append(e.Txns, *line.Txn)
@@ -221,9 +221,6 @@ func (e *Entry) parseLine(text []byte) error {
 	if remove := line.Remove; remove != nil {
 		if remove.Path == "" {
 			return fmt.Errorf("%w: remove without path", ErrCorrupt)
-		}
-		if remove.PartitionValues == nil {
-			remove.PartitionValues = noValues
 		}
 		e.Removes = append(e.Removes, *remove)
 	}
@@ -235,9 +232,6 @@ func (e *Entry) parseLine(text []byte) error {
 		// Illegal below reader version 3. Reading on would bring deleted rows back.
 		if len(line.Add.DeletionVector) > 0 && string(line.Add.DeletionVector) != "null" {
 			return &UnsupportedError{Feature: "deletionVectors"}
-		}
-		if add.PartitionValues == nil {
-			add.PartitionValues = noValues
 		}
 		e.Adds = append(e.Adds, add)
 	}

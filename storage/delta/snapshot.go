@@ -69,7 +69,7 @@ func (s *Snapshot) Apply(e *Entry) error {
 		s.Protocol = *e.Protocol
 	}
 	if e.Metadata != nil {
-		s.Metadata = *e.Metadata
+		s.Metadata = e.Metadata.complete()
 	}
 	for _, txn := range e.Txns {
 		s.Txns[txn.AppID] = txn
