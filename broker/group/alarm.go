@@ -34,7 +34,7 @@ func (a *alarm) stop() {
 
 func (a *alarm) fire() {
 	a.group.mu.Lock()
-	defer a.group.mu.Unlock()
+	defer a.group.unlock()
 	if a.at.IsZero() || time.Now().Before(a.at) {
 		return
 	}

@@ -38,7 +38,7 @@ func (m *Manager) delete(id string) <-chan error {
 		wait <- err
 		return wait
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	switch g.state {
 	case Dead:
 		wait <- kerr.GroupIDNotFound

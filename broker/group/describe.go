@@ -34,7 +34,7 @@ func (m *Manager) Describe(version int16, group string) kmsg.DescribeGroupsRespo
 		}
 		return d
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	d.State, d.ProtocolType = string(g.state), g.protocolType
 	if g.state == Stable {
 		d.Protocol = g.protocol
@@ -67,7 +67,7 @@ func (m *Manager) List(states, types []string) []kmsg.ListGroupsResponseGroup {
 		l.Group, l.ProtocolType = g.id, g.protocolType
 		l.GroupState, l.GroupType = string(g.state), classic
 		skip := g.forgotten
-		g.mu.Unlock()
+		g.unlock()
 		if !skip && passes(states, l.GroupState) {
 			listed = append(listed, l)
 		}

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -56,6 +58,8 @@ type group struct {
 	newMember        bool // one came during this part
 
 	keep keeping
+	// lines wait for unlock to log them: a log can be as slow as its disk.
+	lines []func()
 }
 
 func newGroup(m *Manager, id string) *group {
@@ -70,6 +74,28 @@ func newGroup(m *Manager, id string) *group {
 	g.syncEnd = alarm{group: g, ring: g.endSyncPhase}
 	g.keep.timeout = alarm{group: g, ring: g.keepTimedOut}
 	return g
+}
+
+// unlock lets go of mu, then logs what happened under it.
+func (g *group) unlock() {
+	lines := g.lines
+	g.lines = nil
+	g.mu.Unlock()
+	for _, log := range lines {
+		log()
+	}
+}
+
+// log logs at Info with what the group is at this moment.
+func (g *group) log(message string, attrs ...any) { g.logAt(slog.LevelInfo, message, attrs...) }
+
+func (g *group) logAt(level slog.Level, message string, attrs ...any) {
+	attrs = append([]any{
+		slog.String("group", g.id), slog.Int64("generation", int64(g.generation)), slog.Int("members", len(g.members)),
+	}, attrs...)
+	g.lines = append(g.lines, func() {
+		g.manager.config.Log.Log(g.manager.ctx, level, message, attrs...)
+	})
 }
 
 func (g *group) become(s State) {
@@ -116,12 +142,20 @@ func (g *group) forgetIfUnused() {
 	}
 }
 
+// joins stands for the generation in check: a JoinGroup has none.
+const joins = math.MaxInt32
+
 // check validates who sends a request: KIP-345 fences the former holder of an
 // instance id.
-func (g *group) check(memberID, instanceID string) (*member, *kerr.Error) {
+//
+// An id of a static member can be younger than the newest record: it was given out
+// in a rebalance that a restart cut short. Its holder must not be fenced for that,
+// since to clients it is fatal. It shows by a generation that was never kept, or
+// joins, before the kept id is heard of; told that it is unknown, it joins as new.
+func (g *group) check(memberID, instanceID string, generation int32) (*member, *kerr.Error) {
 	if instanceID != "" {
 		switch m := g.static[instanceID]; {
-		case m == nil:
+		case m == nil, m.id != memberID && m.unheard && generation > g.generation:
 			return nil, kerr.UnknownMemberID
 		case m.id != memberID:
 			return nil, kerr.FencedInstanceID
@@ -131,6 +165,7 @@ func (g *group) check(memberID, instanceID string) (*member, *kerr.Error) {
 	if m == nil {
 		return nil, kerr.UnknownMemberID
 	}
+	m.unheard = false
 	return m, nil
 }
 
@@ -207,7 +242,7 @@ func (g *group) rename(m *member, id string) {
 	if g.leader == m.id {
 		g.leader = id
 	}
-	m.id = id
+	m.id, m.unheard = id, false
 	g.members[id] = m
 }
 

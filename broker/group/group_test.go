@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,17 +17,19 @@ import (
 
 // ledger is a Keep that takes time, may fail, and shows what was kept.
 type ledger struct {
-	takes time.Duration
-
 	mu     sync.Mutex
+	takes  time.Duration
 	fails  error
 	newest map[string]Record
 	all    []Record
 }
 
 func (l *ledger) keep(ctx context.Context, r Record) error {
+	l.mu.Lock()
+	takes := l.takes
+	l.mu.Unlock()
 	select {
-	case <-time.After(l.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -51,6 +52,12 @@ func (l *ledger) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fails = err
+}
+
+func (l *ledger) slow(takes time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.takes = takes
 }
 
 func (l *ledger) record(group string) Record {
@@ -81,7 +88,7 @@ func inWorld(t *testing.T, config Config, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{takes: 20 * time.Millisecond, newest: make(map[string]Record)}
-		config.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		config.Log = slog.New(slog.DiscardHandler)
 		if config.Keep == nil {
 			config.Keep = l.keep
 		}
@@ -128,7 +135,6 @@ type consumer struct {
 	protocols []kmsg.JoinGroupRequestProtocol
 	session   time.Duration
 	rebalance time.Duration
-	host      string
 
 	joined     *kmsg.JoinGroupResponse
 	assignment string

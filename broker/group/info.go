@@ -59,7 +59,7 @@ func (m *Manager) Info(group string) (Info, bool) {
 	if g == nil {
 		return Info{}, false
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	return g.info(), true
 }
 
@@ -73,7 +73,7 @@ func (m *Manager) Infos() []Info {
 		if !g.forgotten {
 			infos = append(infos, g.info())
 		}
-		g.mu.Unlock()
+		g.unlock()
 	}
 	return infos
 }

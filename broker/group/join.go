@@ -57,7 +57,7 @@ func (m *Manager) join(ctx context.Context, client Client, req *kmsg.JoinGroupRe
 	}
 	wait := g.join(client, req)
 	g.forgetIfUnused()
-	g.mu.Unlock()
+	g.unlock()
 	select {
 	case a := <-wait:
 		return a
@@ -176,7 +176,7 @@ func (g *group) joinAgain(client Client, req *kmsg.JoinGroupRequest, terms joinT
 		g.removePending(req.MemberID)
 		return g.joinAs(strings.Clone(req.MemberID), client, req, terms)
 	}
-	m, err := g.check(req.MemberID, instance)
+	m, err := g.check(req.MemberID, instance, joins)
 	if err != nil {
 		return refuseJoin(err, req.MemberID)
 	}

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -55,11 +56,11 @@ func (g *group) keepThis(r Record, what string, done func(error)) {
 // goroutine. It takes mu itself, and lets go of it while Keep runs.
 func (g *group) runKeep() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	for g.keep.next != nil {
 		r, done := *g.keep.next, g.keep.done
 		g.keep.next, g.keep.done = nil, nil
-		g.mu.Unlock()
+		g.unlock()
 		err := g.manager.config.Keep(g.manager.ctx, r)
 		g.mu.Lock()
 		for _, f := range done {
@@ -112,7 +113,7 @@ func (g *group) keepEmpty() {
 	g.keepThis(g.record(nil), "", func(err error) {
 		close(emptied)
 		if err != nil && !errors.Is(err, errSuperseded) && !g.forgotten {
-			g.manager.config.Log.Warn("that a group is empty is not kept", "group", g.id, "error", err)
+			g.logAt(slog.LevelWarn, "that the group is empty is not kept", slog.Any("error", err))
 		}
 	})
 }

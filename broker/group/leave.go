@@ -32,11 +32,11 @@ func (m *Manager) heartbeat(req *kmsg.HeartbeatRequest) *kerr.Error {
 		}
 		return err
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	if g.state == Dead {
 		return kerr.CoordinatorNotAvailable
 	}
-	member, err := g.check(req.MemberID, given(req.InstanceID))
+	member, err := g.check(req.MemberID, given(req.InstanceID), req.Generation)
 	switch {
 	case err != nil:
 		return err
@@ -90,11 +90,11 @@ func (m *Manager) leave(ctx context.Context, id string, leaving []kmsg.LeaveGrou
 		return results, nil
 	}
 	if g.state == Dead {
-		g.mu.Unlock()
+		g.unlock()
 		return nil, kerr.CoordinatorNotAvailable
 	}
 	emptied := g.leave(leaving, results)
-	g.mu.Unlock()
+	g.unlock()
 	if emptied != nil {
 		m.wait(ctx, emptied)
 	}
@@ -147,7 +147,7 @@ func (g *group) leaveOne(l kmsg.LeaveGroupRequestMember) *kerr.Error {
 		g.removePending(l.MemberID)
 		return nil
 	}
-	m, err := g.check(l.MemberID, instance)
+	m, err := g.check(l.MemberID, instance, -1)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (m *Manager) Load(records []Record) {
 		}
 		if g := m.adopt(id); g != nil {
 			g.load(r)
-			g.mu.Unlock()
+			g.unlock()
 		}
 	}
 }
@@ -28,7 +28,7 @@ func (m *Manager) Load(records []Record) {
 func (m *Manager) Adopt(groups ...string) {
 	for _, id := range groups {
 		if g := m.adopt(id); g != nil {
-			g.mu.Unlock()
+			g.unlock()
 		}
 	}
 }
@@ -65,6 +65,7 @@ func (g *group) load(r Record) {
 				protocols: []protocol{{r.Protocol, rm.Metadata}},
 			},
 			assignment: rm.Assignment,
+			unheard:    true,
 		}
 		if m.rebalanceTimeout <= 0 {
 			m.rebalanceTimeout = m.sessionTimeout

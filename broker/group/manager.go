@@ -55,7 +55,7 @@ func (m *Manager) Close() {
 	for _, g := range groups {
 		g.mu.Lock()
 		g.close()
-		g.mu.Unlock()
+		g.unlock()
 	}
 	// Only now, so that a Keep that fails for it makes no member rejoin.
 	m.cancel()
@@ -75,7 +75,7 @@ func (m *Manager) find(id string, create bool) (*group, *kerr.Error) {
 			return g, nil
 		}
 		// It left the map between the two locks: look again.
-		g.mu.Unlock()
+		g.unlock()
 	}
 }
 
@@ -98,7 +98,6 @@ func (m *Manager) lookup(id string, create bool) (*group, *kerr.Error) {
 		return g, nil
 	}
 	if len(m.groups) >= m.config.MaxGroups {
-		m.config.Log.Warn("a new group is refused: there are too many", "group", id, "limit", m.config.MaxGroups)
 		return nil, kerr.PolicyViolation
 	}
 	return m.insert(id), nil

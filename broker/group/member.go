@@ -24,6 +24,8 @@ type member struct {
 	// isNew is set until the member's first join phase ends. Its client knows no
 	// member id yet and cannot heartbeat, so waiting is no sign of life.
 	isNew bool
+	// unheard is set from Load until the member's first request.
+	unheard bool
 	// unsynced is set from the end of a join phase until the member syncs.
 	unsynced bool
 	// joining and syncing are the waiting requests, nil for none. They have room

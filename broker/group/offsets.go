@@ -47,7 +47,7 @@ func (m *Manager) checkCommit(c Commit) *kerr.Error {
 	case g == nil:
 		return kerr.IllegalGeneration
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	if err := g.checkCommit(c); err != nil {
 		g.forgetIfUnused()
 		return err
@@ -70,7 +70,7 @@ func (g *group) checkCommit(c Commit) *kerr.Error {
 		}
 		return nil
 	}
-	m, err := g.check(c.MemberID, instance)
+	m, err := g.check(c.MemberID, instance, c.Generation)
 	switch {
 	case err != nil:
 		return err
@@ -100,7 +100,7 @@ func (m *Manager) CheckOffsetDelete(group string, topics []string) (subscribed m
 		}
 		return nil, refused
 	}
-	defer g.mu.Unlock()
+	defer g.unlock()
 	switch {
 	case g.state == Dead:
 		return nil, kerr.GroupIDNotFound

@@ -181,9 +181,3 @@ func (g *group) expirePending(id string) {
 	}
 	g.forgetIfUnused()
 }
-
-func (g *group) log(message string, attrs ...any) {
-	g.manager.config.Log.Info(message, append([]any{
-		slog.String("group", g.id), slog.Int64("generation", int64(g.generation)), slog.Int("members", len(g.members)),
-	}, attrs...)...)
-}

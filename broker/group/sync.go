@@ -45,7 +45,7 @@ func (m *Manager) sync(ctx context.Context, req *kmsg.SyncGroupRequest) syncAnsw
 		return syncAnswer{err: err}
 	}
 	wait := g.sync(req)
-	g.mu.Unlock()
+	g.unlock()
 	select {
 	case a := <-wait:
 		return a
@@ -83,7 +83,7 @@ func (g *group) checkSync(req *kmsg.SyncGroupRequest) (*member, *kerr.Error) {
 	if g.state == Dead {
 		return nil, kerr.CoordinatorNotAvailable
 	}
-	m, err := g.check(req.MemberID, given(req.InstanceID))
+	m, err := g.check(req.MemberID, given(req.InstanceID), req.Generation)
 	switch {
 	case err != nil:
 		return nil, err
@@ -132,8 +132,7 @@ func (g *group) assignmentKept(assignment map[string][]byte) {
 // assignmentFailed tells all who wait, and has everybody join again.
 func (g *group) assignmentFailed(err error) {
 	told := keepError(err)
-	g.manager.config.Log.Warn("the assignment of a group is not kept", "group", g.id,
-		"generation", g.generation, "error", err, "told", told.Message)
+	g.logAt(slog.LevelWarn, "the assignment is not kept", slog.Any("error", err), slog.String("told", told.Message))
 	for _, m := range g.order {
 		m.assignment = nil
 	}
