@@ -37,7 +37,6 @@ type Broker struct {
 	listeners     []*Listener // owned by the broker; ports are filled in by ServeListener
 	produceMemory *budget
 	otherMemory   *budget
-	decoding      *budget
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.
@@ -54,15 +53,21 @@ type Broker struct {
 }
 
 // New makes a broker of its parts. Its Shutdown closes the groups; offsets and
-// topics stay the caller's. log is where operators look.
-func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups *group.Manager, log *slog.Logger) *Broker {
+// topics stay the caller's. log is where operators look. The error is about a
+// setting in config.
+func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups *group.Manager, log *slog.Logger) (*Broker, error) {
+	if _, err := storage.TopicDefaults(config.Broker); err != nil {
+		return nil, err
+	}
+	if len(config.Listeners) == 0 {
+		return nil, fmt.Errorf("%w: none given", ErrListener)
+	}
 	b := &Broker{
 		config: config, topics: topics, offsets: offsets, groups: groups,
 		log: log, warnings: newWarnings(log), metrics: newMetrics(),
 		apis:          table(),
 		produceMemory: newBudget(config.ProduceMemory),
 		otherMemory:   newBudget(config.OtherMemory),
-		decoding:      newBudget(int64(config.MaxOtherFrame)),
 		stopping:      make(chan struct{}),
 		sockets:       map[net.Listener]struct{}{},
 		conns:         newConnections(config.MaxConnections, config.MaxConnectionsPerIP),
@@ -72,7 +77,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		b.listeners = append(b.listeners, &l)
 	}
 	b.life, b.kill = context.WithCancel(context.Background())
-	return b
+	return b, nil
 }
 
 // Serve listens at all of the configuration's listeners until Shutdown is called

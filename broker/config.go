@@ -28,8 +28,7 @@ type Config struct {
 	Broker map[string]string
 
 	// MaxFrame bounds a Produce request [socket.request.max.bytes], MaxOtherFrame
-	// that of any other API: none of them carries records, and what a decoder
-	// makes of forged array lengths is a multiple of the frame.
+	// that of any other API: none of them carries records.
 	MaxFrame      int32
 	MaxOtherFrame int32
 	// FetchMaxBytes caps the records of one Fetch response [fetch.max.bytes].
@@ -67,7 +66,7 @@ func DefaultConfig() Config {
 		DeleteTopics:     true,
 
 		MaxFrame:      100 << 20,
-		MaxOtherFrame: 4 << 20,
+		MaxOtherFrame: 16 << 20,
 		FetchMaxBytes: 55 << 20,
 
 		ProduceMemory: 256 << 20,

@@ -220,7 +220,7 @@ func (c *conn) decode(r *bufio.Reader, f frame, req *request) (_ *call, err erro
 			err = c.panicked(req, p)
 		}
 	}()
-	if err := c.broker.decode(c.reading, f, req, b); err != nil {
+	if err := c.broker.decode(f, req, b); err != nil {
 		return nil, err
 	}
 	call := &call{request: req}

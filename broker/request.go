@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -72,15 +71,10 @@ func (b *Broker) frame(head [headSize]byte) (frame, error) {
 	return f, nil
 }
 
-// decode makes the bytes behind a frame's head a request.
-//
-// What a forged array length makes the generated decoder allocate is bounded by
-// the bytes that are left of the frame, times the size of an element, which can
-// be a hundred and more. So Produce, the only API with large frames, is counted
-// before (see countProduce), and the frames of other APIs that are decoded at a
-// time together are not larger than one may be.
-func (b *Broker) decode(ctx context.Context, f frame, r *request, bytes []byte) error {
-	h, bytes, err := parseHeader(bytes, f.flexible)
+// decode makes the bytes behind a frame's head a request. The body is walked
+// first, as decoders trust it too far; see shape.
+func (b *Broker) decode(f frame, r *request, bytes []byte) error {
+	h, body, err := parseHeader(bytes, f.flexible)
 	if err != nil {
 		return err
 	}
@@ -90,19 +84,10 @@ func (b *Broker) decode(ctx context.Context, f frame, r *request, bytes []byte) 
 	if f.unsupported {
 		return nil
 	}
-
-	if f.api.key == kmsg.Produce {
-		if err := countProduce(bytes, f.version); err != nil {
-			return fmt.Errorf("%w: Produce version %d: %w", errGarbage, f.version, err)
-		}
-	} else {
-		share, err := b.decoding.acquire(ctx, int64(len(bytes)))
-		if err != nil {
-			return err
-		}
-		defer share.release()
+	if err := shapes[f.api.key].walk(body, f.version); err != nil {
+		return fmt.Errorf("%w: %s version %d: %w", errGarbage, f.api.key.Name(), f.version, err)
 	}
-	if err := r.body.ReadFrom(bytes); err != nil {
+	if err := r.body.ReadFrom(body); err != nil {
 		return fmt.Errorf("%w: %s version %d: %w", errGarbage, f.api.key.Name(), f.version, err)
 	}
 	return nil
