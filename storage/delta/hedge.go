@@ -47,7 +47,8 @@ func (p *putLatencies) hedgeAfter() (time.Duration, bool) {
 		return 0, false
 	}
 	slices.Sort(sorted[:n])
-	return max(sorted[int(float64(n-1)*hedgeRank)], hedgeFloor), true
+	usual := sorted[int(float64(n-1)*hedgeRank)]
+	return max(usual+usual/8, hedgeFloor), true // a steady store is not asked twice over its jitter
 }
 
 // putAnswer is the outcome of one put.

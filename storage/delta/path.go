@@ -78,7 +78,11 @@ func (l *Log) DataKey(path string) (string, error) {
 }
 
 func (l *Log) tableURL() string {
-	return strings.TrimSuffix(l.store.URL(), "/") + "/" + l.table + "/"
+	root := l.store.URL()
+	if !strings.HasSuffix(root, "/") {
+		root += "/"
+	}
+	return root + l.table + "/"
 }
 
 // hadoopScheme undoes the names that Hadoop has for S3.

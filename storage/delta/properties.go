@@ -76,7 +76,7 @@ func ParseInterval(text string) (time.Duration, error) {
 			return 0, fmt.Errorf("not an interval: %.40q", text)
 		}
 		if n > int64(maxInterval/unit) {
-			n = int64(maxInterval / unit)
+			return maxInterval, nil
 		}
 		sum = min(sum+time.Duration(n)*unit, maxInterval)
 	}
