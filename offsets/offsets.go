@@ -4,9 +4,16 @@
 package offsets
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
+	"sluice/storage/delta"
+	"sluice/storage/keyed"
 	"sluice/storage/object"
 )
 
@@ -27,67 +34,270 @@ type Offset struct {
 	Expires time.Time
 }
 
+// same reports whether committing b after a would change nothing but the time.
+func same(a, b Offset) bool {
+	return a.Offset == b.Offset && a.LeaderEpoch == b.LeaderEpoch && a.Metadata == b.Metadata &&
+		a.TopicID == b.TopicID && a.Expires.Equal(b.Expires)
+}
+
 // Offsets are the groups' committed offsets and memberships. Safe for concurrent use.
-type Offsets struct{}
+type Offsets struct {
+	table   *keyed.Table[key, row]
+	options Options
+
+	// mu guards the view of the table by group, and what is on its way into it.
+	mu          sync.Mutex
+	offsets     map[string]map[key]Offset
+	memberships map[string][]byte
+	pending     map[key]pending
+}
+
+// pending is the newest commit of a key that is on its way.
+type pending struct {
+	offset Offset
+	wait   *Wait
+}
 
 // Options are the settings of the offsets table.
 type Options struct {
 	// Retention is how long the offsets of an empty group are kept
 	// (offsets.retention.minutes, default 7 days).
 	Retention time.Duration
-}
-
-// Open loads the table, or makes it, and takes it over.
-func Open(ctx context.Context, store object.Store, options Options) (*Offsets, error) {
-	return nil, nil
+	// CommitInterval is the time between two versions under load.
+	CommitInterval time.Duration
+	// Budget is shared with the topics.
+	Budget *delta.Budget
+	Window time.Duration // see delta.Options
+	Engine string        // names the writer in commitInfo
+	Log    *slog.Logger
 }
 
 // Wait is the coming end of a commit.
-type Wait struct {
-	done chan struct{}
-	err  error
+type Wait = keyed.Wait
+
+const (
+	tablePath        = "_sluice/consumer_offsets"
+	defaultRetention = 7 * 24 * time.Hour
+)
+
+// Open loads the table, or makes it, and takes it over.
+func Open(ctx context.Context, store object.Store, options Options) (*Offsets, error) {
+	if options.Retention <= 0 {
+		options.Retention = defaultRetention
+	}
+	table, err := keyed.Open(ctx, store, tablePath, keyed.Form[key, row]{
+		Name: "consumer_offsets", Schema: schema,
+		Key:      (*row).key,
+		Sequence: func(r *row) *int64 { return &r.Sequence },
+		Dead:     func(r *row) bool { return r.Deleted },
+	}, keyed.Options{
+		Committer: delta.CommitterOptions{
+			Interval: func() time.Duration { return options.CommitInterval },
+			Budget:   options.Budget, Engine: options.Engine, Log: options.Log,
+		},
+		Window: options.Window, Log: options.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := &Offsets{
+		table: table, options: options,
+		offsets: map[string]map[key]Offset{}, memberships: map[string][]byte{}, pending: map[key]pending{},
+	}
+	table.OnChange(func(rows []row) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for i := range rows {
+			o.take(&rows[i])
+		}
+	})
+	table.Each(func(_ key, r *row) { o.take(r) })
+	return o, nil
 }
 
-// Done is closed when the commit is a version of the table, or has failed.
-func (w *Wait) Done() <-chan struct{} { return w.done }
-
-// Err tells which; call it after Done is closed.
-func (w *Wait) Err() error { return w.err }
+// take brings the view up to a committed row; o.mu is held.
+func (o *Offsets) take(r *row) {
+	k := r.key()
+	switch {
+	case r.Kind == kindMembership && r.Deleted:
+		delete(o.memberships, k.group)
+	case r.Kind == kindMembership:
+		o.memberships[k.group] = []byte(value(r.Membership, ""))
+	case r.Deleted:
+		delete(o.offsets[k.group], k)
+		if len(o.offsets[k.group]) == 0 {
+			delete(o.offsets, k.group)
+		}
+	default:
+		if o.offsets[k.group] == nil {
+			o.offsets[k.group] = map[key]Offset{}
+		}
+		o.offsets[k.group][k] = r.offset()
+	}
+}
 
 // Commit commits offsets of a group. It never blocks; concurrent commits of all
 // groups share one version. Offsets that have not changed are not written again
-// unless their expiry is near.
-func (o *Offsets) Commit(group string, commits []Offset) *Wait { return nil }
+// unless half of their retention is over.
+func (o *Offsets) Commit(group string, commits []Offset) *Wait {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var rows []row
+	var join *Wait // the newest commit on its way that says the same as one of ours
+	for _, c := range commits {
+		k := key{group, c.Topic, c.Partition}
+		if p, ok := o.pending[k]; ok && !ended(p.wait) {
+			if same(p.offset, c) {
+				join = p.wait
+				continue
+			}
+		} else if old, ok := o.offsets[group][k]; ok && same(old, c) && c.Committed.Sub(old.Committed) < o.options.Retention/2 {
+			continue
+		}
+		rows = append(rows, offsetRow(group, c))
+	}
+	if len(rows) == 0 && join != nil {
+		return join
+	}
+	// Changes are committed in order: the end of this one implies that of join.
+	wait := o.table.Put(rows...)
+	for i := range rows {
+		o.pending[rows[i].key()] = pending{rows[i].offset(), wait}
+	}
+	if len(o.pending) > 2*len(rows)+1024 {
+		maps.DeleteFunc(o.pending, func(_ key, p pending) bool { return ended(p.wait) })
+	}
+	return wait
+}
+
+func ended(w *Wait) bool {
+	select {
+	case <-w.Done():
+		return true
+	default:
+		return false
+	}
+}
 
 // Fetch answers a group's committed offset of a partition. The topic's id must
 // be the one that it was committed for.
 func (o *Offsets) Fetch(group, topic string, topicID [16]byte, partition int32) (Offset, bool) {
-	return Offset{}, false
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	offset, ok := o.offsets[group][key{group, topic, partition}]
+	if !ok || offset.TopicID != topicID {
+		return Offset{}, false
+	}
+	return offset, true
 }
 
 // Group lists all committed offsets of a group, sorted by topic and partition.
-func (o *Offsets) Group(group string) []Offset { return nil }
+func (o *Offsets) Group(group string) []Offset {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := slices.Collect(maps.Values(o.offsets[group]))
+	slices.SortFunc(all, func(a, b Offset) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return all
+}
 
 // Groups lists the names of all groups that have offsets, sorted.
-func (o *Offsets) Groups() []string { return nil }
+func (o *Offsets) Groups() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Sorted(maps.Keys(o.offsets))
+}
 
 // KeepGroup keeps the membership record of a group (an encoded group.Record);
 // nil forgets it.
-func (o *Offsets) KeepGroup(group string, record []byte) *Wait { return nil }
+func (o *Offsets) KeepGroup(group string, record []byte) *Wait {
+	if record == nil {
+		return o.table.Put(gone(key{group: group}))
+	}
+	text := string(record)
+	return o.table.Put(row{GroupID: group, Kind: kindMembership, CommitTimestamp: time.Now().UnixMicro(), Membership: &text})
+}
 
-// Memberships are the membership records that were loaded at Open, by group.
-func (o *Offsets) Memberships() map[string][]byte { return nil }
+// Memberships are the groups' newest membership records.
+func (o *Offsets) Memberships() map[string][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.memberships)
+}
 
 // DeleteGroup forgets a group's offsets and membership.
-func (o *Offsets) DeleteGroup(group string) *Wait { return nil }
+func (o *Offsets) DeleteGroup(group string) *Wait {
+	return o.forget(func(k key, _ Offset) bool { return k.group == group }, group)
+}
 
-// DeleteOffsets forgets single partitions of a group; Delete of a topic does so
-// for all groups.
-func (o *Offsets) DeleteOffsets(group, topic string, partitions []int32) *Wait { return nil }
-func (o *Offsets) DeleteTopic(topic string) *Wait                              { return nil }
+// DeleteOffsets forgets single partitions of a group.
+func (o *Offsets) DeleteOffsets(group, topic string, partitions []int32) *Wait {
+	return o.forget(func(k key, _ Offset) bool {
+		return k.group == group && k.topic == topic && slices.Contains(partitions, k.partition)
+	}, "")
+}
+
+// DeleteTopic forgets a topic's offsets in all groups.
+func (o *Offsets) DeleteTopic(topic string) *Wait {
+	return o.forget(func(k key, _ Offset) bool { return k.topic == topic }, "")
+}
+
+// Expire forgets the offsets that have outlived their retention: of groups without
+// members, counted from when the group became empty or, if later, from their
+// commit (KIP-211). emptySince answers for a group when it lost its last
+// member, and false if it has members; the zero time means long ago.
+func (o *Offsets) Expire(now time.Time, emptySince func(group string) (time.Time, bool)) *Wait {
+	empty := map[string]time.Time{}
+	for _, group := range o.Groups() { // asked without our lock: groups have their own
+		if since, ok := emptySince(group); ok {
+			empty[group] = since
+		}
+	}
+	return o.forget(func(k key, offset Offset) bool {
+		if !offset.Expires.IsZero() {
+			return now.After(offset.Expires)
+		}
+		since, ok := empty[k.group]
+		if !ok {
+			return false
+		}
+		if offset.Committed.After(since) {
+			since = offset.Committed
+		}
+		return now.Sub(since) >= o.options.Retention
+	}, "")
+}
+
+// forget deletes the offsets that match, and the membership of a group if one is named.
+func (o *Offsets) forget(match func(key, Offset) bool, membership string) *Wait {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var rows []row
+	if _, ok := o.memberships[membership]; ok {
+		rows = append(rows, gone(key{group: membership}))
+	}
+	for _, offsets := range o.offsets {
+		for k, offset := range offsets {
+			if match(k, offset) {
+				rows = append(rows, gone(k))
+			}
+		}
+	}
+	// A commit on its way is deleted too: it comes first, since changes keep their order.
+	for k, p := range o.pending {
+		if _, committed := o.offsets[k.group][k]; !committed && !ended(p.wait) && match(k, p.offset) {
+			rows = append(rows, gone(k))
+		}
+	}
+	for i := range rows {
+		delete(o.pending, rows[i].key())
+	}
+	return o.table.Put(rows...)
+}
 
 // Version is the table's newest version.
-func (o *Offsets) Version() int64 { return 0 }
+func (o *Offsets) Version() int64 { return o.table.Version() }
 
 // Close commits what is pending, within ctx, and stops.
-func (o *Offsets) Close(ctx context.Context) error { return nil }
+func (o *Offsets) Close(ctx context.Context) error { return o.table.Close(ctx) }

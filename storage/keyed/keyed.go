@@ -296,12 +296,29 @@ func (t *Table[K, R]) reopen() *reopening {
 		t.mu.Lock()
 		r.err, t.reopening = err, nil
 		t.mu.Unlock()
+		if err == nil {
+			t.reloaded()
+		}
 		close(r.done)
 		if err == nil {
 			t.options.Log.Warn("table taken back from another broker: is a second one running on this store?", "table", t.path)
 		}
 	})
 	return r
+}
+
+// reloaded tells of all rows anew: another broker may have changed any of them.
+func (t *Table[K, R]) reloaded() {
+	t.mu.Lock()
+	rows := make([]R, 0, len(t.state))
+	for _, row := range t.state {
+		rows = append(rows, *row)
+	}
+	changed := t.changed
+	t.mu.Unlock()
+	if changed != nil {
+		changed(rows)
+	}
 }
 
 // Get answers the newest committed row of a key.
