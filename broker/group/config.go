@@ -13,6 +13,7 @@ const (
 	defaultMaxSize           = 10_000           // members; Kafka has no bound
 	defaultMaxBytes          = 8 << 20          // one record must fit a row; Kafka allows 1 MB
 	defaultMaxGroups         = 100_000
+	defaultMaxTotalBytes     = 512 << 20
 	defaultKeepTimeout       = 10 * time.Second // Kafka's offsets.commit.timeout.ms is 5 s
 )
 
@@ -20,6 +21,10 @@ const (
 // the join phase: it cannot heartbeat, and its connection may be gone
 // (group.coordinator's classicGroupNewMemberJoinTimeoutMs).
 const newMemberJoinTimeout = 5 * time.Minute
+
+// overhead is what a member, or an id that was given out, counts for
+// Config.MaxTotalBytes besides what its client sent: structs, map entries, a timer.
+const overhead = 1 << 10
 
 // maxName bounds each name that one client sends and others are shown: member,
 // instance and group ids, protocol names. Old versions of the protocol cannot say
@@ -44,6 +49,10 @@ type Config struct {
 	// MaxGroups bounds the groups; beyond it new ones are refused with
 	// POLICY_VIOLATION. What Load and Adopt bring is always taken. Default 100,000.
 	MaxGroups int
+	// MaxTotalBytes bounds what the members of all groups take in memory; beyond it
+	// joins and assignments that need more are refused with POLICY_VIOLATION.
+	// Default 512 MiB.
+	MaxTotalBytes int
 
 	// Keep makes a record durable and returns when it is; it may block. Calls for
 	// one group come one after the other, in order; different groups run at the
@@ -71,6 +80,7 @@ func (c Config) filled() Config {
 	fill(&c.MaxSize, defaultMaxSize)
 	fill(&c.MaxBytes, defaultMaxBytes)
 	fill(&c.MaxGroups, defaultMaxGroups)
+	fill(&c.MaxTotalBytes, defaultMaxTotalBytes)
 	fill(&c.KeepTimeout, defaultKeepTimeout)
 	if c.Keep == nil {
 		c.Keep = func(context.Context, Record) error { return nil }

@@ -196,11 +196,18 @@ func (g *group) update(m *member, terms joinTerms) {
 // count adds m to what is summed up over the members, or takes it out.
 func (g *group) count(m *member, sign int) {
 	g.size += sign * m.size()
+	g.manager.bytes.Add(int64(sign * (m.size() + overhead)))
 	for _, p := range m.protocols {
 		if g.support[p.name] += sign; g.support[p.name] == 0 {
 			delete(g.support, p.name)
 		}
 	}
+}
+
+// give sets a member's assignment.
+func (g *group) give(m *member, assignment []byte) {
+	g.manager.bytes.Add(int64(len(assignment) - len(m.assignment)))
+	m.assignment = assignment
 }
 
 // remove takes members out; their waiting requests are told UNKNOWN_MEMBER_ID, so
@@ -215,6 +222,7 @@ func (g *group) remove(gone ...*member) {
 		if m.isStatic() {
 			delete(g.static, m.instanceID)
 		}
+		g.give(m, nil)
 		g.count(m, -1)
 	}
 	g.order = slices.DeleteFunc(g.order, func(m *member) bool { return g.members[m.id] != m })
@@ -230,6 +238,7 @@ func (g *group) removePending(id string) {
 	if a := g.pending[id]; a != nil {
 		a.stop()
 		delete(g.pending, id)
+		g.manager.bytes.Add(-overhead)
 	}
 }
 

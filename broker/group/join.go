@@ -106,14 +106,19 @@ func (g *group) join(client Client, req *kmsg.JoinGroupRequest) <-chan joinAnswe
 		return refuseJoin(kerr.InconsistentGroupProtocol, req.MemberID)
 	}
 	terms := termsOf(req)
-	size := g.size + terms.size()
+	more, extra := terms.size(), 0
 	if m := g.members[req.MemberID]; m != nil {
-		size -= m.size()
+		more -= m.size()
 	} else if m := g.static[given(req.InstanceID)]; m != nil {
-		size -= m.size()
+		more -= m.size()
+	} else if g.pending[req.MemberID] == nil {
+		extra = overhead
 	}
-	if size > g.manager.config.MaxBytes {
+	switch {
+	case g.size+more > g.manager.config.MaxBytes:
 		return refuseJoin(kerr.GroupMaxSizeReached, req.MemberID)
+	case !g.manager.affords(more + extra):
+		return refuseJoin(kerr.PolicyViolation, req.MemberID)
 	}
 	if req.MemberID == "" {
 		return g.joinNew(client, req, terms)
@@ -166,6 +171,7 @@ func (g *group) joinNew(client Client, req *kmsg.JoinGroupRequest, terms joinTer
 	expiry := &alarm{group: g, ring: func() { g.expirePending(id) }}
 	expiry.set(terms.sessionTimeout)
 	g.pending[id] = expiry
+	g.manager.bytes.Add(overhead)
 	return refuseJoin(kerr.MemberIDRequired, id)
 }
 

@@ -220,6 +220,20 @@ func TestGroupsAreBounded(t *testing.T) {
 	})
 }
 
+func TestAllGroupsTogetherAreBounded(t *testing.T) {
+	inWorld(t, Config{MaxTotalBytes: 2 * overhead}, func(w *world) {
+		a := w.consumer("a")
+		w.stable(a)
+		w.equal("another", w.consumer("b").join(), error(kerr.PolicyViolation))
+		w.stay(20*time.Second, a)
+		w.equal("one that is there", a.joinOnce(), nil)
+		w.equal("sync", a.sync(), nil)
+		w.equal("leave", a.leave(), nil)
+		w.equal("all is given back", w.m().bytes.Load(), int64(0))
+		w.stable(w.consumer("b"))
+	})
+}
+
 func TestAMemberWhoseConnectionIsGoneIsKeptUntilItsTimeout(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		a, b := w.consumer("a"), w.consumer("b")

@@ -64,13 +64,13 @@ func (g *group) load(r Record) {
 				// more and rejoins looks changed, and causes a rebalance, as in Kafka.
 				protocols: []protocol{{r.Protocol, rm.Metadata}},
 			},
-			assignment: rm.Assignment,
-			unheard:    true,
+			unheard: true,
 		}
 		if m.rebalanceTimeout <= 0 {
 			m.rebalanceTimeout = m.sessionTimeout
 		}
 		g.add(m, r.ProtocolType)
+		g.give(m, rm.Assignment)
 		m.session.set(m.sessionTimeout)
 	}
 	if g.members[r.Leader] != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -22,6 +23,8 @@ type Manager struct {
 	cancel context.CancelFunc
 	// keepers counts the groups that are waiting for Keep.
 	keepers sync.WaitGroup
+	// bytes is what counts for Config.MaxTotalBytes; groups add and subtract.
+	bytes atomic.Int64
 
 	mu     sync.RWMutex // taken after a group's mu, never before one
 	groups map[string]*group
@@ -108,6 +111,12 @@ func (m *Manager) insert(id string) *group {
 	g := newGroup(m, strings.Clone(id))
 	m.groups[g.id] = g
 	return g
+}
+
+// affords tells whether n more bytes are within the limit. Groups ask at the same
+// time, so the limit may be passed by what a few requests bring.
+func (m *Manager) affords(n int) bool {
+	return n <= 0 || m.bytes.Load()+int64(n) <= int64(m.config.MaxTotalBytes)
 }
 
 // sorted is a snapshot of all groups, by name.

@@ -11,7 +11,7 @@ import (
 func (g *group) prepare(why string, attrs ...any) {
 	if g.state == CompletingRebalance {
 		for _, m := range g.order {
-			m.assignment = nil
+			g.give(m, nil)
 		}
 		g.answerSyncs(kerr.RebalanceInProgress)
 	}

@@ -112,18 +112,21 @@ func (g *group) assign(parts []kmsg.SyncGroupRequestGroupAssignment) {
 	if len(assignment) < len(g.members) {
 		g.log("leader assigned nothing to some members", slog.Int("without", len(g.members)-len(assignment)))
 	}
-	if size > g.manager.config.MaxBytes {
+	switch {
+	case size > g.manager.config.MaxBytes:
 		g.assignmentFailed(kerr.MessageTooLarge)
-		return
+	case !g.manager.affords(size):
+		g.assignmentFailed(kerr.PolicyViolation)
+	default:
+		g.keepAssignment(assignment)
 	}
-	g.keepAssignment(assignment)
 }
 
 // assignmentKept ends the rebalance: now, and not before, members learn what they
 // are assigned.
 func (g *group) assignmentKept(assignment map[string][]byte) {
 	for _, m := range g.order {
-		m.assignment = assignment[m.id]
+		g.give(m, assignment[m.id])
 	}
 	g.answerSyncs(nil)
 	g.become(Stable)
@@ -134,7 +137,7 @@ func (g *group) assignmentFailed(err error) {
 	told := keepError(err)
 	g.logAt(slog.LevelWarn, "the assignment is not kept", slog.Any("error", err), slog.String("told", told.Message))
 	for _, m := range g.order {
-		m.assignment = nil
+		g.give(m, nil)
 	}
 	g.answerSyncs(told)
 	g.prepare("the assignment was not kept")
