@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/storage/object"
@@ -178,4 +179,13 @@ func testReopen(t testing.TB, store object.Store, want *Snapshot) *Snapshot {
 func newMemLog(o Options) (*mem.Store, *Log) {
 	store := mem.New()
 	return store, NewLog(store, testTable, o)
+}
+
+// inTime runs a test on fake time.
+func inTime(t *testing.T, o Options, test func(t *testing.T, store *mem.Store, l *Log)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store, l := newMemLog(o)
+		test(t, store, l)
+	})
 }
