@@ -23,9 +23,9 @@ func texts() [][]byte {
 	for i := range noise {
 		noise[i] = byte(rng.Uint32())
 	}
-	text := bytes.Repeat([]byte(`{"some":"text","n":12345} `), 40<<10)
+	text := bytes.Repeat([]byte(`{"some":"text","n":12345} `), 12<<10)
 	return [][]byte{{}, {1}, text[:50], text[:1000], text[:32<<10], text[:32<<10+1], text[:64<<10], text[:64<<10+1],
-		text, noise, append(bytes.Clone(noise[:70<<10]), text...), make([]byte, 5<<20)}
+		text, noise, append(bytes.Clone(noise[:70<<10]), text...), make([]byte, 1<<20)}
 }
 
 // pack compresses by franz-go's producer.

@@ -43,6 +43,9 @@ func (d *Decompressor) gunzip(dst, src []byte, limit int) ([]byte, error) {
 	} else {
 		err = d.gzip.Reset(&d.src)
 	}
+	if err != nil { // io.EOF too: a header without an end
+		return dst, undecodable(Gzip, err)
+	}
 	for err == nil {
 		var n int
 		n, err = d.gzip.Read(dst[len(dst):cap(dst)])
