@@ -1,0 +1,419 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/storage/object"
+	"sluice/storage/object/mem"
+)
+
+// ledger is a table's owner for tests: items are numbers, and what the committer
+// says of them is kept.
+type ledger struct {
+	*Committer[int]
+	t *testing.T
+
+	mu        sync.Mutex
+	committed []int // in the order of the log
+	versions  []int // how many items each version carried
+	failed    []int
+	reason    error
+	encoding  atomic.Int32 // data files under way
+	encodings atomic.Int32
+}
+
+func startLedger(t *testing.T, store object.Store, options CommitterOptions) *ledger {
+	t.Helper()
+	log := NewLog(store, testTable, Options{})
+	snap, err := log.Open(t.Context(), nil)
+	if errors.Is(err, ErrNoTable) {
+		snap, err = log.Create(t.Context(), testFirst("first"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &ledger{t: t}
+	l.Committer = Start(log, snap, Hooks[int]{
+		Encode: func(_ context.Context, items []int) (*File, error) {
+			l.encoding.Add(1)
+			defer l.encoding.Add(-1)
+			n := l.encodings.Add(1)
+			return &File{Path: fmt.Sprintf("data/%d-%d.parquet", items[0], n), Body: []byte(fmt.Sprint(items)), Stats: `{"numRecords":1}`}, nil
+		},
+		Entry: func(*Entry, *Snapshot, [][]int) {},
+		Check: func(e *Entry, _ *Snapshot) error {
+			if Fenced(e, 0) {
+				return ErrFenced
+			}
+			return nil
+		},
+		Applied: func(e *Entry, _ *Snapshot, pools [][]int) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			n := 0
+			for _, p := range pools {
+				l.committed = append(l.committed, p...)
+				n += len(p)
+			}
+			l.versions = append(l.versions, n)
+		},
+		Failed: func(items []int, _ error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.failed = append(l.failed, items...)
+		},
+		Stopped: func(err error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.reason = err
+		},
+	}, options)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		l.Close(ctx)
+	})
+	return l
+}
+
+func (l *ledger) append(item int, eager bool) {
+	l.t.Helper()
+	if err := l.Append(item, 10, eager); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *ledger) count() (committed, versions int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.committed), len(l.versions)
+}
+
+// inOrder checks that the items 0 to n-1 are committed, once and in order.
+func (l *ledger) inOrder(n int) {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.committed) != n {
+		l.t.Fatalf("%d items committed, want %d", len(l.committed), n)
+	}
+	for i, item := range l.committed {
+		if item != i {
+			l.t.Fatalf("item %d stands at place %d", item, i)
+		}
+	}
+}
+
+// slow delays puts: data files and log entries.
+func slow(data, log time.Duration) mem.Faults {
+	return func(r mem.Request) mem.Fault {
+		switch {
+		case r.Size == 0:
+			return mem.Fault{}
+		case strings.Contains(r.Key, "_delta_log/"):
+			return mem.Fault{Delay: log}
+		}
+		return mem.Fault{Delay: data}
+	}
+}
+
+func every(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
+func TestALoneItemIsCommittedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(100 * time.Millisecond)})
+		store.SetFaults(slow(2*time.Millisecond, time.Millisecond))
+		time.Sleep(time.Second)
+		l.append(0, false)
+		time.Sleep(3 * time.Millisecond)
+		synctest.Wait()
+		l.inOrder(1)
+	})
+}
+
+func TestUnderOpenLoadTheIntervalIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(2*time.Millisecond, time.Millisecond))
+		for i := range 2000 {
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		l.Close(t.Context())
+		l.inOrder(2000)
+		if _, versions := l.count(); versions < 38 || versions > 42 {
+			t.Errorf("%d versions in 2 s, want about 40", versions)
+		}
+	})
+}
+
+func TestStalledProducersAreCommittedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(2*time.Millisecond, time.Millisecond))
+		began := time.Now()
+		for i := range 100 { // a producer that waits for each answer
+			l.append(i, true)
+			for n, _ := l.count(); n <= i; n, _ = l.count() {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		if took := time.Since(began); took > 1200*time.Millisecond || took < 900*time.Millisecond {
+			t.Errorf("100 round trips took %v, want about a fifth of the interval each", took)
+		}
+		l.inOrder(100)
+	})
+}
+
+func TestWithoutAnIntervalCommitsFollowEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		store.SetFaults(slow(4*time.Millisecond, 2*time.Millisecond))
+		for i := range 1000 {
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		l.Close(t.Context())
+		l.inOrder(1000)
+		if _, versions := l.count(); versions < 230 || versions > 260 {
+			t.Errorf("%d versions in 1 s of 4 ms uploads, want about 250", versions)
+		}
+	})
+}
+
+func TestFullPoolsAreUploadedWhileTheIntervalRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(100 * time.Millisecond), PoolBytes: 100})
+		store.SetFaults(slow(20*time.Millisecond, time.Millisecond))
+		l.append(0, false)
+		time.Sleep(50 * time.Millisecond)
+		for i := 1; i < 36; i++ { // three full pools and a half
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		l.inOrder(36)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if fmt.Sprint(l.versions) != "[1 35]" || l.encodings.Load() != 5 {
+			t.Errorf("versions of %v items in %d files", l.versions, l.encodings.Load())
+		}
+	})
+}
+
+func TestASlowLogIsSharedByThePoolsThatWaitForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(10 * time.Millisecond), Uploads: 4})
+		store.SetFaults(slow(10*time.Millisecond, 100*time.Millisecond))
+		for i := range 500 {
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		l.Close(t.Context())
+		l.inOrder(500)
+		if _, versions := l.count(); versions > 12 {
+			t.Errorf("%d versions", versions)
+		}
+	})
+}
+
+func TestFailingUploadsDelayAndLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(10 * time.Millisecond)})
+		began := time.Now()
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			if time.Since(began) < 5*time.Second && r.Size > 0 {
+				return mem.Fault{Outcome: []mem.Outcome{mem.Refuse, mem.Lose, mem.Twice}[r.Attempt%3]}
+			}
+			return mem.Fault{}
+		})
+		for i := range 200 {
+			l.append(i, false)
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		l.inOrder(200)
+	})
+}
+
+func TestARefusedEntryIsTriedUntilTheStoreTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		began := time.Now()
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			if time.Since(began) < 3*time.Second && r.Kind == object.KindCreate {
+				return mem.Fault{Outcome: mem.Refuse, Err: object.ErrDenied}
+			}
+			return mem.Fault{}
+		})
+		l.append(0, true)
+		time.Sleep(2 * time.Second)
+		if n, _ := l.count(); n != 0 {
+			t.Error("committed against the store's will")
+		}
+		time.Sleep(5 * time.Second)
+		l.inOrder(1)
+	})
+}
+
+func TestAnotherWritersEntryIsAdoptedAndAHigherEpochStopsTheCommitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		l.append(0, true)
+		time.Sleep(time.Second)
+		other := NewLog(store.Handle(), testTable, Options{})
+		foreign := func(txns ...Txn) {
+			s, err := other.Open(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := &Entry{Version: s.Version + 1, Info: &CommitInfo{Timestamp: 5000, Operation: "OTHER", TxnID: fmt.Sprint("other", s.Version)}, Txns: txns}
+			if _, f, err := other.Commit(t.Context(), e, s.Proved); err != nil || f != nil {
+				t.Fatal(f, err)
+			}
+		}
+		foreign()
+		l.append(1, true)
+		time.Sleep(time.Second)
+		l.inOrder(2)
+		foreign(Txn{AppID: EpochApp, Version: 1})
+		l.append(2, true)
+		l.append(3, true)
+		time.Sleep(time.Second)
+		l.inOrder(2)
+		if fmt.Sprint(l.failed) != "[2 3]" || !errors.Is(l.reason, ErrFenced) {
+			t.Error("failed:", l.failed, l.reason)
+		}
+		if err := l.Append(4, 10, true); !errors.Is(err, ErrFenced) {
+			t.Error("an item is taken by a stopped committer:", err)
+		}
+	})
+}
+
+func TestProposalsAreCommittedBetweenPools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(10 * time.Millisecond)})
+		store.SetFaults(slow(5*time.Millisecond, 5*time.Millisecond))
+		var group sync.WaitGroup
+		for i := range 20 {
+			group.Go(func() {
+				err := l.Propose(t.Context(), func(s *Snapshot) (*Entry, error) {
+					return &Entry{Txns: []Txn{{AppID: "counter", Version: s.Txns["counter"].Version + 1}}}, nil
+				})
+				if err != nil {
+					t.Error(i, err)
+				}
+			})
+		}
+		for i := range 300 {
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		group.Wait()
+		if err := l.Propose(t.Context(), func(*Snapshot) (*Entry, error) { return nil, errors.ErrUnsupported }); !errors.Is(err, errors.ErrUnsupported) {
+			t.Error(err)
+		}
+		l.Close(t.Context())
+		l.inOrder(300)
+		s, err := NewLog(store, testTable, Options{}).Open(t.Context(), nil)
+		if err != nil || s.Txns["counter"].Version != 20 {
+			t.Error(s.Txns["counter"], err)
+		}
+		if err := l.Propose(t.Context(), func(*Snapshot) (*Entry, error) { return nil, nil }); !errors.Is(err, ErrStopping) {
+			t.Error("a closed committer takes a proposal:", err)
+		}
+	})
+}
+
+func TestClosingCommitsWhatIsPendingUnlessTheStoreHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(time.Minute)})
+		l.append(0, false)
+		time.Sleep(time.Second)
+		l.append(1, false)
+		l.append(2, false)
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.inOrder(3)
+
+		l = startLedger(t, store, CommitterOptions{})
+		store.SetFaults(func(mem.Request) mem.Fault { return mem.Fault{Outcome: mem.Hang} })
+		l.append(9, false)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		l.Close(ctx)
+		if fmt.Sprint(l.failed) != "[9]" {
+			t.Error("failed:", l.failed)
+		}
+	})
+}
+
+func TestCheckpointsAndCleanupComeByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		for i := range 350 {
+			l.append(i, true)
+			time.Sleep(time.Minute)
+		}
+		l.Close(t.Context())
+		l.inOrder(350)
+		s, err := NewLog(store, testTable, Options{}).Open(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Version != 350 || s.Checkpoint != 300 || len(s.Files) != 350 {
+			t.Errorf("version %d, checkpoint %d, %d files", s.Version, s.Checkpoint, len(s.Files))
+		}
+		if _, _, err := NewLog(store, testTable, Options{}).ReadEntry(t.Context(), 50); !errors.Is(err, object.ErrNotFound) {
+			t.Error("entry 50 is still there five hours later:", err)
+		}
+	})
+}
+
+func TestABudgetFollowsTheBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := NewBudget(20) // ten versions a second
+		busy := startLedger(t, mem.New(), CommitterOptions{Budget: budget})
+		idle := startLedger(t, mem.New(), CommitterOptions{Budget: budget})
+		for i := range 10_000 {
+			if err := busy.Append(i, 1000, false); err != nil {
+				t.Fatal(err)
+			}
+			if i%10 == 0 {
+				idle.append(i/10, false)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		busy.inOrder(10_000)
+		idle.inOrder(1000)
+		_, many := busy.count()
+		_, few := idle.count()
+		if many+few > 10*10+15 || many < 60 || few < 2 || few > many/3 {
+			t.Errorf("%d and %d versions in 10 s", many, few)
+		}
+	})
+}
