@@ -85,7 +85,7 @@ func TestALeaderPausedWhileTheTableIsMadeAnewDoesNotCommit(t *testing.T) {
 					testClean(t, other, b)
 				}
 				anew := testFirst("anew")
-				anew.Version, anew.Metadata.ID = 12, "another"
+				anew.Version, anew.Metadata.ID, anew.Info.Timestamp = 12, "another", 3000
 				testCommit(t, other, b, anew)
 				_, foreign, err := l.Commit(t.Context(), testAppend(11, "paused"), s.Proved)
 				switch {
