@@ -1,0 +1,99 @@
+package main
+
+import (
+	"time"
+
+	"sluice/broker"
+	"sluice/offsets"
+	"sluice/storage"
+)
+
+// bounds are what a broker may hold in memory, in bytes, and ask of its store.
+type bounds struct {
+	tail, blocks, pending int64 // of storage
+	produce, other        int64 // of requests
+	pace                  pace
+}
+
+// newBounds divides the memory limit, if there is one: half of it, at most, is for
+// what clients can fill; the other half is for what is made of that (decoded,
+// encoded, compressed) and for the garbage between two collections. Without a
+// limit the packages' own defaults hold.
+func newBounds(s settings, u storeURL, memory int64) bounds {
+	const mib = 1 << 20
+	share := func(part, standard int64) int64 {
+		if memory == 0 {
+			return standard
+		}
+		return max(mib, min(standard, memory/part))
+	}
+	d := broker.DefaultConfig()
+	b := bounds{
+		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
+		produce: share(8, d.ProduceMemory), other: share(16, d.OtherMemory),
+		pace: paceOf(u, s3Endpoint()),
+	}
+	if s.putsPerSecond >= 0 {
+		b.pace.puts = float64(s.putsPerSecond)
+	}
+	return b
+}
+
+// broker applies the bounds to a broker's configuration. A request is held whole,
+// so that none may be larger than the memory of all.
+func (b bounds) broker(c broker.Config) broker.Config {
+	c.ProduceMemory, c.OtherMemory = b.produce, b.other
+	c.MaxFrame = int32(min(int64(c.MaxFrame), b.produce))
+	c.MaxOtherFrame = int32(min(int64(c.MaxOtherFrame), b.other))
+	c.FetchMaxBytes = int32(min(int64(c.FetchMaxBytes), b.tail))
+	return c
+}
+
+// engine is the writer's name in commitInfo.
+func engine() string { return "sluice/" + version() }
+
+func (b bounds) topics(s settings, n *node) storage.Options {
+	return storage.Options{
+		Defaults:       s.topicDefaults,
+		CommitInterval: b.pace.interval,
+		PutsPerSecond:  b.pace.puts,
+		TailBytes:      int(b.tail), BlockBytes: int(b.blocks), PendingBytes: b.pending,
+		Engine:     engine(),
+		Registerer: n.metrics,
+		Log:        n.log,
+	}
+}
+
+func (b bounds) offsets(s settings, n *node) offsets.Options {
+	return offsets.Options{
+		Retention:      s.offsetsRetention,
+		CommitInterval: b.pace.interval,
+		Engine:         engine(),
+		Log:            n.log,
+	}
+}
+
+// pace is what a kind of store can take, and costs.
+type pace struct {
+	interval time.Duration // between two versions of a busy table
+	puts     float64       // a second, for all topics; 0: no budget
+}
+
+// Puts are free in a directory. A MinIO on two cores does about 1,400 a second,
+// of which others want some. At Amazon 1,000 cost half a cent: 100 a second, when
+// all are used all the time, are about $1,300 a month.
+var (
+	localPace  = pace{50 * time.Millisecond, 0}
+	serverPace = pace{50 * time.Millisecond, 500}
+	amazonPace = pace{200 * time.Millisecond, 100}
+)
+
+func paceOf(u storeURL, endpoint string) pace {
+	switch {
+	case u.scheme != "s3":
+		return localPace
+	case endpoint != "":
+		return serverPace
+	}
+	return amazonPace
+}

@@ -1,0 +1,5 @@
+package main
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

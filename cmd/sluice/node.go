@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/broker"
+	"sluice/broker/group"
+	"sluice/offsets"
+	"sluice/storage"
+	"sluice/storage/object"
+)
+
+// openTimeout bounds the start on a store that answers slowly or not at all.
+const openTimeout = time.Minute
+
+// node is a broker and all that is below it.
+type node struct {
+	store   object.Store
+	probe   string // what the start-up probe found, for people
+	metrics *prometheus.Registry
+	topics  *storage.Topics
+	offsets *offsets.Offsets
+	groups  *group.Manager // closed by the broker's Shutdown
+	broker  *broker.Broker
+
+	unlock func()
+	log    *slog.Logger
+}
+
+// openNode opens the store and what lies in it, from the bottom up. memory is
+// the memory limit of this process in bytes, 0 for none.
+func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *slog.Logger) (_ *node, err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	n := &node{metrics: newRegistry(), log: log, unlock: func() {}}
+	defer func() {
+		if err != nil {
+			n.abandon()
+		}
+	}()
+
+	store, unlock, err := openStore(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	n.unlock = unlock
+	n.store = object.NewMeter(store, n.metrics)
+	if n.probe, err = probeStore(ctx, n.store, log); err != nil {
+		return nil, err
+	}
+	if s.broker.ClusterID == "" {
+		if s.broker.ClusterID, err = clusterID(ctx, n.store); err != nil {
+			return nil, err
+		}
+	}
+	b := newBounds(s, u, memory)
+	if n.topics, err = storage.Open(ctx, n.store, b.topics(s, n)); err != nil {
+		return nil, fmt.Errorf("topics: %w", err)
+	}
+	if n.offsets, err = offsets.Open(ctx, n.store, b.offsets(s, n)); err != nil {
+		return nil, fmt.Errorf("offsets: %w", err)
+	}
+	if n.groups, err = openGroups(s, n.offsets, log); err != nil {
+		return nil, err
+	}
+	s.broker.Broker["log.dirs"] = n.store.URL() // where tools look for it
+	if n.broker, err = broker.New(b.broker(s.broker), n.topics, n.offsets, n.groups, log); err != nil {
+		return nil, err
+	}
+	return n, n.broker.Register(n.metrics)
+}
+
+// openGroups restores the groups as they were.
+func openGroups(s settings, o *offsets.Offsets, log *slog.Logger) (*group.Manager, error) {
+	var records []group.Record
+	for name, encoded := range o.Memberships() {
+		r, err := group.Decode(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("membership of group %s: %w", name, err)
+		}
+		records = append(records, r)
+	}
+	groups := group.New(group.Config{
+		MinSessionTimeout: s.minSessionTimeout, MaxSessionTimeout: s.maxSessionTimeout,
+		InitialRebalanceDelay: s.rebalanceDelay, MaxSize: s.maxGroupSize,
+		Keep: keepIn(o),
+		Log:  log,
+	})
+	groups.Load(records)
+	groups.Adopt(o.Groups()...)
+	return groups, nil
+}
+
+// keepIn makes memberships durable in the offsets' table.
+func keepIn(o *offsets.Offsets) func(context.Context, group.Record) error {
+	return func(ctx context.Context, r group.Record) error {
+		var wait *offsets.Wait
+		if r.Deleted {
+			wait = o.DeleteGroup(r.Group)
+		} else {
+			wait = o.KeepGroup(r.Group, r.Encode())
+		}
+		select {
+		case <-wait.Done():
+			return wait.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// expireEvery is how often committed offsets are looked through for those that
+// nobody uses any more (offsets.retention.check.interval.ms of Kafka).
+const expireEvery = 10 * time.Minute
+
+// expire forgets committed offsets that have outlived their retention, and groups
+// of which nothing is left, until ctx ends.
+func (n *node) expire(ctx context.Context) {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			n.expireAt(ctx, now)
+		}
+	}
+}
+
+func (n *node) expireAt(ctx context.Context, now time.Time) {
+	wait := n.offsets.Expire(now, func(name string) (time.Time, bool) {
+		info, known := n.groups.Info(name)
+		if !known || info.ProtocolType == "" {
+			return time.Time{}, true // never had members: the time of the commit counts
+		}
+		return info.EmptySince()
+	})
+	select {
+	case <-ctx.Done():
+		return
+	case <-wait.Done():
+	}
+	if err := wait.Err(); err != nil {
+		n.log.Warn("expired offsets stay until the next time", "error", err)
+		return
+	}
+	for _, info := range n.groups.Infos() {
+		if info.State == group.Empty && len(n.offsets.Group(info.Group)) == 0 {
+			n.groups.Delete(ctx, info.Group) // refused if a member has come meanwhile
+		}
+	}
+}
+
+// shutdown ends the node in order, from the top down: what was begun is committed
+// and answered within ctx.
+func (n *node) shutdown(ctx context.Context) error {
+	err := n.broker.Shutdown(ctx)
+	n.broker = nil
+	if err != nil {
+		n.log.Warn("connections were cut", "error", err)
+	}
+	err = errors.Join(n.offsets.Close(ctx), n.topics.Close(ctx))
+	n.offsets, n.topics = nil, nil
+	return err
+}
+
+// abandon gives up what is open, in no more than a moment: after a failed start,
+// and after shutdown, when only the lock is left.
+func (n *node) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if n.broker != nil {
+		n.broker.Shutdown(ctx)
+	}
+	if n.offsets != nil {
+		n.offsets.Close(ctx)
+	}
+	if n.topics != nil {
+		n.topics.Close(ctx)
+	}
+	n.unlock()
+}
