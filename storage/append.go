@@ -246,7 +246,7 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 	case e.Metadata != nil && e.Metadata.SchemaString != snap.Metadata.SchemaString:
 		return fmt.Errorf("%w: another writer changed the table's schema in version %d; restore it and restart", ErrStopped, e.Version)
 	case e.Protocol != nil:
-		if err := e.Protocol.CanWrite("sluice"); err != nil {
+		if err := e.Protocol.CanWrite(writerFeatures...); err != nil {
 			return fmt.Errorf("%w: version %d: %w", ErrStopped, e.Version, err)
 		}
 	}

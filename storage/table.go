@@ -107,13 +107,17 @@ func interval(ms int64) string {
 	return fmt.Sprintf("interval %d milliseconds", ms)
 }
 
+// writerFeatures are what a table may ask of its writers. Appends of rows of the
+// promised schema keep to all of them.
+var writerFeatures = []string{delta.FeatureAppendOnly, delta.FeatureInvariants, delta.FeatureSluice}
+
 // protocol is the table's protocol action for a writer mode. The feature sluice
 // makes every other conforming writer refuse (see README.md).
 func protocol(anyWriter bool) *delta.Protocol {
 	if anyWriter {
 		return &delta.Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
 	}
-	return &delta.Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: []string{"appendOnly", "invariants", "sluice"}}
+	return &delta.Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: writerFeatures}
 }
 
 // nextOffsetApp names the txn action that holds a partition's next offset, and

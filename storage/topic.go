@@ -80,7 +80,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if err != nil {
 		return nil, storeError(err)
 	}
-	if err := snap.Protocol.CanWrite("sluice"); err != nil {
+	if err := snap.Protocol.CanWrite(writerFeatures...); err != nil {
 		return nil, storeError(err)
 	}
 	properties, err := parseProperties(snap.Metadata.Configuration)

@@ -169,7 +169,7 @@ func (t *Table[K, R]) create(ctx context.Context, log *delta.Log) (*delta.Snapsh
 			Timestamp: time.Now().UnixMilli(), Operation: "CREATE TABLE", OperationParameters: map[string]string{},
 			IsBlindAppend: true, EngineInfo: t.options.Committer.Engine, TxnID: uuid.NewString(),
 		},
-		Protocol: &delta.Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: []string{"appendOnly", "invariants", "sluice"}},
+		Protocol: &delta.Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: []string{delta.FeatureAppendOnly, delta.FeatureInvariants, delta.FeatureSluice}},
 		Metadata: &delta.Metadata{
 			ID: uuid.NewString(), Name: t.form.Name, Format: delta.Format{Provider: "parquet", Options: map[string]string{}},
 			SchemaString: t.form.Schema, PartitionColumns: []string{}, CreatedTime: time.Now().UnixMilli(),
