@@ -113,8 +113,8 @@ type Listing struct {
 type Store interface {
 	// Create writes key if nothing is there (put-if-absent), durably. Of any
 	// number of concurrent Creates of one key exactly one returns nil. It makes
-	// a single attempt: a nil error or ErrExists is the answer to this very
-	// attempt, and the caller repeats unclear ones (delta.Log does).
+	// a single attempt that can take effect: a nil error or ErrExists is the answer
+	// to this very attempt, and the caller repeats unclear ones (delta.Log does).
 	Create(ctx context.Context, key string, body []byte) (now time.Time, err error)
 	// Put writes key, durably, replacing what is there. Retried by the store.
 	Put(ctx context.Context, key string, body []byte) (now time.Time, err error)

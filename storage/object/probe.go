@@ -31,7 +31,7 @@ const (
 
 // ErrUnsafe answers a Probe of a store that broke the contract of Store. Sluice
 // must not write to it: it would lose records that it has acked.
-var ErrUnsafe = errors.New("Sluice cannot keep acked records safe here")
+var ErrUnsafe = errors.New("acked records are not safe here")
 
 // unsafeAdvice ends each message about a store that broke the contract.
 const unsafeAdvice = "use a store that implements conditional writes (Amazon S3, a current MinIO) or a local directory"

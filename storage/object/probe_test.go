@@ -168,7 +168,7 @@ func TestProbeRefusesABrokenStoreAndSaysHowItIs(t *testing.T) {
 			if !errors.Is(err, object.ErrUnsafe) {
 				t.Fatalf("error: %v", err)
 			}
-			for _, part := range []string{"mem://: ", c.says, "Sluice cannot keep acked records safe here", "use a store that implements conditional writes"} {
+			for _, part := range []string{"mem://: ", c.says, "acked records are not safe here", "use a store that implements conditional writes"} {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%q does not say %q", err, part)
 				}

@@ -48,7 +48,7 @@ func (s *Store) explain(err error) error {
 			at, object.ErrDenied, s.URL(), err)
 	case unreachable(err), errors.Is(err, errAttemptTimeout):
 		return fmt.Errorf("%s: %w %s cannot be reached: start the server, or correct AWS_ENDPOINT_URL: %w", at, ErrEndpoint, s.endpoint, err)
-	case statusOf(err) > 0 && statusOf(err) < 500 && !isAPIError(err):
+	case statusOf(err) == http.StatusNotFound, statusOf(err) > 0 && statusOf(err) < 400:
 		return fmt.Errorf("%s: %w %s does not answer as an S3 server: correct AWS_ENDPOINT_URL: %w", at, ErrEndpoint, s.endpoint, err)
 	}
 	return fmt.Errorf("%s at %s: %w", at, s.endpoint, err)
@@ -79,11 +79,6 @@ func statusOf(err error) int {
 		return r.HTTPStatusCode()
 	}
 	return 0
-}
-
-func isAPIError(err error) bool {
-	var e smithy.APIError
-	return errors.As(err, &e)
 }
 
 // hasCode reports whether err carries that S3 error code. A HEAD has none.

@@ -28,7 +28,8 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) (time.Time,
 	}
 	in := s.put(key, body)
 	in.IfNoneMatch = aws.String("*")
-	a, err := s.retries.once(ctx, len(body), func(ctx context.Context) error {
+	a, err := s.retries.ofWrite(never).run(ctx, len(body), func(ctx context.Context) error {
+		in.Body = bytes.NewReader(body) // an attempt may have read part of it
 		_, err := s.client.PutObject(ctx, in)
 		return err
 	})
@@ -41,8 +42,8 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (time.Time, er
 		return time.Time{}, err
 	}
 	in := s.put(key, body)
-	a, err := s.retries.run(ctx, len(body), func(ctx context.Context) error {
-		in.Body = bytes.NewReader(body) // an attempt may have read part of it
+	a, err := s.retries.ofWrite(retriable).run(ctx, len(body), func(ctx context.Context) error {
+		in.Body = bytes.NewReader(body)
 		_, err := s.client.PutObject(ctx, in)
 		return err
 	})
@@ -54,7 +55,7 @@ func (s *Store) put(key string, body []byte) *s3.PutObjectInput {
 	// notices what TCP's checksum misses. Those that do not know it ignore it.
 	crc := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body))
 	return &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: s.key(key), Body: bytes.NewReader(body),
+		Bucket: &s.bucket, Key: s.key(key),
 		ContentLength: aws.Int64(int64(len(body))),
 		ChecksumCRC32: aws.String(base64.StdEncoding.EncodeToString(crc)),
 	}
@@ -145,7 +146,7 @@ func read(ctx context.Context, key string, r object.Range, out *s3.GetObjectOutp
 	start, size := int64(0), int64(len(body)) // without Content-Range it is the whole object
 	if out.ContentRange != nil {
 		var err error
-		if start, size, err = contentRange(*out.ContentRange); err != nil {
+		if start, size, err = contentRange(*out.ContentRange, len(body)); err != nil {
 			return object.Object{}, err
 		}
 	}
@@ -159,14 +160,17 @@ func read(ctx context.Context, key string, r object.Range, out *s3.GetObjectOutp
 	}, nil
 }
 
-// contentRange parses "bytes 3-6/10" into the first byte and the object's size.
-func contentRange(h string) (start, size int64, err error) {
-	span, total, ok := strings.Cut(strings.TrimPrefix(h, "bytes "), "/")
-	first, _, dash := strings.Cut(span, "-")
+// contentRange parses "bytes 3-6/10", which comes with a body of that length,
+// into the first byte and the object's size.
+func contentRange(h string, length int) (start, size int64, err error) {
+	span, total, _ := strings.Cut(strings.TrimPrefix(h, "bytes "), "/")
+	first, last, _ := strings.Cut(span, "-")
 	start, err1 := strconv.ParseInt(first, 10, 64)
-	size, err2 := strconv.ParseInt(total, 10, 64)
-	if !ok || !dash || err1 != nil || err2 != nil || start < 0 || size < start {
-		return 0, 0, fmt.Errorf("%w: Content-Range %q", errBadRange, h)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	size, err3 := strconv.ParseInt(total, 10, 64)
+	// Of an empty object MinIO answers "bytes 0--1/0" to a suffix range.
+	if err1 != nil || err2 != nil || err3 != nil || start < 0 || size <= end || end-start != int64(length)-1 {
+		return 0, 0, fmt.Errorf("%w: Content-Range %q with %d bytes", errBadRange, h, length)
 	}
 	return start, size, nil
 }

@@ -29,6 +29,11 @@ const (
 	maxBackoff   = 3 * time.Second
 	// throttledBackoff is the first bound if the server asks for fewer requests.
 	throttledBackoff = 400 * time.Millisecond
+	// deniedRepeats is how often a write that was answered 403 AccessDenied is
+	// repeated. MinIO gives that answer, having written nothing, where deletes
+	// keep removing the folder that it is about to write to (mkdirAll in its
+	// cmd/os-reliable.go); a real refusal stays one.
+	deniedRepeats = 3
 )
 
 // errAttemptTimeout ends an attempt that the server did not answer in time.
@@ -126,6 +131,23 @@ func retriable(err error) bool {
 	}
 	// 400s that tell of the way there, not of the request.
 	return hasCode(err, "RequestTimeout") || hasCode(err, "BadDigest") || hasCode(err, "IncompleteBody")
+}
+
+// never is the rule of a request whose repetition would change its meaning.
+func never(error) bool { return false }
+
+// ofWrite returns r for one write: refusals are repeated a few times, all else
+// as then says.
+func (r retries) ofWrite(then func(error) bool) retries {
+	refused := 0
+	r.again = func(err error) bool {
+		if statusOf(err) == http.StatusForbidden && hasCode(err, "AccessDenied") {
+			refused++
+			return refused <= deniedRepeats
+		}
+		return then(err)
+	}
+	return r
 }
 
 func throttled(status int) bool {

@@ -10,6 +10,8 @@
 // whether somebody else's object or one's own is there. A 412 is
 // object.ErrExists. A 409 ConditionalRequestConflict (a write or delete of the
 // key was under way) is an ordinary unclear error, which the caller repeats.
+// Only a 403, which says that nothing was written, is repeated for Create as for
+// Put before it counts as object.ErrDenied: see deniedRepeats.
 //
 // The store's clock is the Date header of each answer: whole seconds.
 package s3
@@ -108,8 +110,8 @@ func (s *Store) createBucket(ctx context.Context) error {
 		_, err := s.client.CreateBucket(ctx, in)
 		return err
 	})
-	if err == nil || hasCode(err, "BucketAlreadyOwnedByYou") { // another broker of ours was faster
-		return nil
+	if err == nil || hasCode(err, "BucketAlreadyOwnedByYou") || hasCode(err, "BucketAlreadyExists") {
+		return nil // another broker was faster; or somebody else owns it, as the next look shows
 	}
 	return fmt.Errorf("s3://%s: %w, and it could not be made: create it, or grant s3:CreateBucket: %w", s.bucket, ErrNoBucket, err)
 }
