@@ -36,7 +36,7 @@ type versions struct {
 // request stays below it by far: its strings alone outweigh its structs.
 const (
 	elementCost   = 64  // an element of an array, unless plain numbers
-	tagCost       = 128 // an unknown tagged field: an entry of a map
+	tagCost       = 320 // an unknown tagged field: a map of its own, at worst
 	costAllowance = 1 << 20
 	costPerByte   = 10
 )
