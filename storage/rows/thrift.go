@@ -303,3 +303,21 @@ func (r *thriftReader) advance(n int) {
 	}
 	r.p += n
 }
+
+// numbers reads a struct whose fields 1 to 8 are small numbers or booleans,
+// those as their type. Other fields are skipped.
+func (r *thriftReader) numbers() (v [9]int64) {
+	for last := 0; ; {
+		id, t := r.field(&last)
+		switch {
+		case t == thriftStop:
+			return v
+		case id >= 1 && id <= 8 && (t == thriftTrue || t == thriftFalse):
+			v[id] = int64(t)
+		case id >= 1 && id <= 8 && t == thriftI32:
+			v[id] = int64(r.i32())
+		default:
+			r.skip(t)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package rows
+
+import (
+	"fmt"
+	"math"
+
+	"sluice/protocol/record"
+)
+
+// emitter writes rows as record batches.
+type emitter struct {
+	limits  Limits
+	tables  map[int32]*table
+	builder record.Builder
+	headers record.Headers
+	out     []byte
+	done    []Encoded
+	open    bool                 // there is a batch at hand
+	typ     record.TimestampType // its
+}
+
+func newEmitter(limits Limits, tables map[int32]*table) *emitter {
+	e := &emitter{limits: limits, tables: tables}
+	size := 0
+	for _, t := range tables {
+		size += t.rows*(rowOverhead+8) + 256
+		for _, s := range []slot{slotKey, slotValue, slotHeaderKey, slotHeaderValue} {
+			if v := t.columns[s]; v != nil {
+				for _, span := range v.spans {
+					size += int(max(span.n, 0))
+				}
+			}
+		}
+	}
+	size = min(size, limits.MaxBytes+4<<10) + record.HeaderSize
+	if e.out = limits.Buffer; cap(e.out)-len(e.out) < size {
+		e.out = make([]byte, 0, size)
+	}
+	return e
+}
+
+// emit writes the rows of segments, in their order, until limits are reached.
+func (e *emitter) emit(segments []segment) ([]Encoded, error) {
+	begin := len(e.out)
+	for _, s := range segments {
+		t := e.tables[s.group]
+		starts, err := t.headerStarts()
+		if err != nil {
+			return nil, err
+		}
+		more, err := e.rows(t, starts, s, begin)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	e.finish()
+	return e.done, nil
+}
+
+// rows writes the rows of one segment and says whether there is room for more.
+func (e *emitter) rows(t *table, starts []int32, s segment, begin int) (more bool, err error) {
+	times, types := t.columns[slotTimestamp], t.columns[slotTimestampType]
+	keys, values := t.columns[slotKey], t.columns[slotValue]
+	headerKeys, headerValues := t.columns[slotHeaderKey], t.columns[slotHeaderValue]
+	for i := range int(s.n) {
+		at := s.at + i
+		ms := int64(record.NoTimestamp)
+		if times != nil {
+			ms = toMillis(times.ints[at], times.col.unit)
+		}
+		typ := record.CreateTime
+		if types != nil && types.ints[at] == int64(record.LogAppendTime) {
+			typ = record.LogAppendTime
+		}
+		var key, value []byte
+		if keys != nil {
+			key = keys.bytes(at)
+		}
+		if values != nil {
+			value = values.bytes(at)
+		}
+		var headers record.Headers
+		if starts != nil && starts[at+1] > starts[at] {
+			e.headers = newRecordHeaders(e.headers.Reset(), headerKeys, headerValues, starts[at], starts[at+1]-starts[at])
+			headers = e.headers
+		}
+		size := record.MaxRecordSize(key, value, headers)
+		written := len(e.out) - begin
+		if e.open {
+			written += e.builder.Size()
+		}
+		if written > 0 && written+size > e.limits.MaxBytes {
+			return false, nil
+		}
+		offset := s.first + int64(i)
+		if e.open && typ == e.typ && e.builder.Append(offset, ms, key, value, headers) {
+			continue
+		}
+		e.finish()
+		e.start(typ)
+		if !e.builder.Append(offset, ms, key, value, headers) {
+			return false, fmt.Errorf("%w: offset %d is too large for a record batch", ErrUnsupported, offset)
+		}
+	}
+	return true, nil
+}
+
+func (e *emitter) start(typ record.TimestampType) {
+	e.open, e.typ = true, typ
+	e.builder.Reset(e.out, record.Params{TimestampType: typ, LeaderEpoch: -1, MaxBytes: e.limits.BatchBytes})
+}
+
+// finish ends the batch at hand, if there is one.
+func (e *emitter) finish() {
+	if !e.open {
+		return
+	}
+	e.open = false
+	at := len(e.out)
+	records := e.builder.Len()
+	e.out = e.builder.Finish()
+	b := record.Batch(e.out[at:len(e.out):len(e.out)])
+	e.done = append(e.done, Encoded{First: b.BaseOffset(), Last: b.LastOffset(), Records: records, MaxTimestamp: b.MaxTimestamp(), Data: b})
+}
+
+// headerStarts tells where each row's headers begin; nil if no row has any.
+func (t *table) headerStarts() ([]int32, error) {
+	keys, values := t.columns[slotHeaderKey], t.columns[slotHeaderValue]
+	if keys == nil {
+		keys = values
+	}
+	if keys == nil || len(keys.spans) == 0 && (values == nil || len(values.spans) == 0) {
+		return nil, nil
+	}
+	if t.starts != nil {
+		return t.starts, nil
+	}
+	t.starts = make([]int32, len(keys.counts)+1)
+	at := int32(0)
+	for i, n := range keys.counts {
+		if values != nil && values.counts[i] != n {
+			return nil, fmt.Errorf("%w: %d header keys and %d values", ErrCorrupt, n, values.counts[i])
+		}
+		at += n
+		t.starts[i+1] = at
+	}
+	return t.starts, nil
+}
+
+// toMillis converts a timestamp of a column, downwards.
+func toMillis(v int64, unit timeUnit) int64 {
+	per := int64(1000)
+	switch {
+	case v == nullInt:
+		return record.NoTimestamp
+	case unit == millis:
+		per = 1
+	case unit == nanos:
+		per = 1_000_000
+	}
+	ms := v / per
+	if v%per < 0 {
+		ms--
+	}
+	return min(max(ms, math.MinInt64/1000), math.MaxInt64/1000)
+}

@@ -1,0 +1,180 @@
+package rows
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+
+	"sluice/protocol/record"
+)
+
+// source serves a file from memory and counts what is read.
+type source struct {
+	b     []byte
+	reads int
+	bytes int64
+}
+
+func (s *source) read(_ context.Context, off, n int64) ([]byte, error) {
+	s.reads++
+	s.bytes += n
+	if off < 0 || n < 0 || off+n > int64(len(s.b)) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return s.b[off : off+n : off+n], nil
+}
+
+func open(t testing.TB, body []byte) *Reader {
+	t.Helper()
+	s := &source{b: body}
+	var r *Reader
+	var err error
+	if _, bench := t.(*testing.B); bench {
+		r, err = Open(t.Context(), int64(len(body)), s.read)
+	} else {
+		var locked lockedSource
+		locked.s = s
+		r, err = Open(t.Context(), int64(len(body)), locked.read)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// records takes wire batches apart again.
+func records(t testing.TB, encoded []Encoded) (typs []record.TimestampType, recs []rec) {
+	t.Helper()
+	for _, e := range encoded {
+		b, rest, err := record.Next(e.Data)
+		if err != nil || len(rest) > 0 || !b.Intact() {
+			t.Fatalf("batch at %d: %v, %d bytes follow, intact %v", e.First, err, len(rest), b.Intact())
+		}
+		if b.ProducerID() != record.NoProducer || b.LeaderEpoch() != -1 || b.BaseOffset() != e.First || b.LastOffset() != e.Last || int(b.NumRecords()) != e.Records {
+			t.Fatalf("batch %+v has another header", e)
+		}
+		it := b.Records(b.Payload())
+		latest := int64(record.NoTimestamp)
+		for it.Next() {
+			r := it.Record()
+			c := rec{offset: e.First + int64(r.OffsetDelta), ms: r.Timestamp, key: slices.Clone(r.Key), value: slices.Clone(r.Value)}
+			for hs := r.Headers.All(); hs.Next(); {
+				c.headers = append(c.headers, h(string(hs.Header().Key), slices.Clone(hs.Header().Value)))
+			}
+			latest = max(latest, r.Timestamp)
+			typs, recs = append(typs, b.Attributes().TimestampType()), append(recs, c)
+		}
+		if it.Err() != nil {
+			t.Fatal(it.Err())
+		}
+		if first := len(recs) - e.Records; recs[first].ms > latest || e.MaxTimestamp != max(latest, recs[first].ms) {
+			t.Fatalf("batch at %d: max timestamp %d, want %d", e.First, e.MaxTimestamp, latest)
+		}
+	}
+	return typs, recs
+}
+
+func sameRecords(t testing.TB, got, want []rec) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d records, want %d", len(got), len(want))
+	}
+	for i := range min(len(got), len(want)) {
+		g, w := wantRows("", 0, 0, got[i])[0], wantRows("", 0, 0, want[i])[0]
+		if show(g) != show(w) {
+			t.Fatalf("record %d:\n got %s\nwant %s", i, show(g), show(w))
+		}
+	}
+}
+
+// readAll reads a partition to its end, bit by bit.
+func readAll(t testing.TB, r *Reader, partition int32, from int64, limits Limits) (typs []record.TimestampType, recs []rec) {
+	t.Helper()
+	for {
+		got, err := r.Read(t.Context(), partition, from, limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) == 0 {
+			return typs, recs
+		}
+		size := 0
+		for _, e := range got {
+			if e.First < from || e.Last < e.First {
+				t.Fatalf("offsets %d to %d after %d", e.First, e.Last, from)
+			}
+			from = e.Last + 1
+			if size += len(e.Data); e.Records > 1 && len(e.Data) > max(limits.BatchBytes, 1<<20) {
+				t.Fatalf("a batch of %d bytes, limit %d", len(e.Data), limits.BatchBytes)
+			}
+		}
+		if n := got[len(got)-1].Records; size > limits.MaxBytes+record.HeaderSize && (len(got) > 1 || n > 1) {
+			t.Fatalf("%d bytes, limit %d", size, limits.MaxBytes)
+		}
+		ts, rs := records(t, got)
+		typs, recs = append(typs, ts...), append(recs, rs...)
+	}
+}
+
+func TestWhatWasWrittenIsReadBack(t *testing.T) {
+	for _, gaps := range []bool{false, true} {
+		for _, partitions := range []int32{1, 3, 100} {
+			for _, codec := range []Codec{Snappy, Zstd, None} {
+				for _, maxBytes := range []int{1, 5000, 1 << 20} {
+					t.Run(fmt.Sprint("gaps ", gaps, ", ", partitions, " partitions, codec ", codec, ", ", maxBytes, " bytes"), func(t *testing.T) {
+						rng := seeded(uint64(partitions))
+						n := map[int]int{1: 60, 5000: 3000, 1 << 20: 30_000}[maxBytes] / int(partitions)
+						want := make([][]rec, partitions)
+						var batches []Batch
+						for p := range partitions {
+							for range 2 {
+								first := int64(17)
+								if w := want[p]; len(w) > 0 {
+									first = w[len(w)-1].offset + 1
+								}
+								recs := randomRecs(rng, first, 1+n/2, gaps)
+								want[p] = append(want[p], recs...)
+								batches = append(batches, batch(t, p, record.None, record.CreateTime, recs...))
+							}
+						}
+						f := encode(t, Options{Codec: codec}, batches...)
+						r := open(t, f.Body)
+						ranges, err := r.Ranges(t.Context())
+						if err != nil || !slices.Equal(ranges, f.Ranges) {
+							t.Fatalf("ranges %v, want %v (%v)", ranges, f.Ranges, err)
+						}
+						if tagged, ok := ParseRanges(f.Tags); ok && !slices.Equal(tagged, f.Ranges) || !ok && partitions < 100 {
+							t.Fatalf("ranges of the tag %v, %v", tagged, ok)
+						}
+						limits := Limits{MaxBytes: maxBytes, BatchBytes: 16 << 10}
+						for p := range partitions {
+							_, got := readAll(t, r, p, 0, limits)
+							sameRecords(t, got, want[p])
+							i := rng.IntN(len(want[p]))
+							_, got = readAll(t, r, p, want[p][i].offset, limits)
+							sameRecords(t, got, want[p][i:])
+						}
+						if got, err := r.Read(t.Context(), partitions, 0, limits); len(got) > 0 || err != nil {
+							t.Errorf("a partition that is not there: %v, %v", got, err)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// lockedSource lets the race detector see a source that is read in parallel.
+type lockedSource struct {
+	mu sync.Mutex
+	s  *source
+}
+
+func (l *lockedSource) read(ctx context.Context, off, n int64) ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.s.read(ctx, off, n)
+}

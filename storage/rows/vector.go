@@ -1,0 +1,339 @@
+package rows
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// errTooMuch: the rows asked for hold more bytes than expected; ask for fewer.
+var errTooMuch = errors.New("rows: more bytes than expected")
+
+// vector is one column of the rows that were selected of a row group.
+type vector struct {
+	col   *column
+	name  string
+	ints  []int64 // of columns of integers, nullInt for null
+	spans []span  // of byte columns: a value each, into arena
+	arena []byte
+	// counts is, of a nested column, how many of the spans belong to each row.
+	counts []int32
+	limit  int // of arena
+
+	dictInts  []int64
+	dictSpans []span
+
+	row      int64 // the row after the last one decoded
+	cursor   int   // the selections before it lie behind row
+	selected bool  // of a nested column: whether that row was selected
+
+	// Scratch.
+	def, rep, index []uint32
+	pageInts        []int64
+	pageSpans       []span
+	lengths         []int64
+}
+
+func (v *vector) isBytes() bool { return v.col.typ == typeByteArray || v.col.typ == typeFixed }
+
+func (v *vector) fail(err error) error { return fmt.Errorf("column %s: %w", v.name, err) }
+
+// page decodes any page of the column; of data pages it keeps the rows that sel
+// selects. codec is that of the chunk.
+func (v *vector) page(h *pageHeader, body []byte, codec int32, sel []rowSpan) error {
+	switch h.typ {
+	case pageDictionary:
+		return v.dictionary(h, body, codec)
+	case pageData, pageDataV2:
+	default:
+		return nil // index pages have never been used
+	}
+	if h.values == 0 {
+		return nil
+	}
+	at := len(v.arena)
+	kept := len(v.spans)
+	var values int // where in arena the values begin
+	var err error
+	if h.typ == pageData {
+		values, err = v.levelsV1(h, body, codec)
+	} else {
+		values, err = v.levelsV2(h, body, codec)
+	}
+	if err != nil {
+		return v.fail(err)
+	}
+	n := h.values
+	for _, d := range v.def {
+		if int(d) != v.col.maxDef {
+			n--
+		}
+	}
+	if err := v.values(h, values, n); err != nil {
+		return v.fail(err)
+	}
+	if v.col.maxRep > 0 {
+		err = v.keepNested(h.values, sel)
+	} else {
+		v.keepFlat(h.values, sel)
+	}
+	if err != nil {
+		return v.fail(err)
+	}
+	v.compact(at, kept)
+	if len(v.arena) > v.limit {
+		return errTooMuch
+	}
+	return nil
+}
+
+// levelsV1 decompresses a page of version 1 and decodes its levels [F Data
+// pages]. Levels that can only be 0 are not there.
+func (v *vector) levelsV1(h *pageHeader, body []byte, codec int32) (values int, err error) {
+	at := len(v.arena)
+	if v.arena, err = decompress(v.arena, codec, body, h.full); err != nil {
+		return 0, err
+	}
+	v.rep, v.def = v.rep[:0], v.def[:0]
+	level := func(dst []uint32, highest int, encoding int32) ([]uint32, error) {
+		if highest == 0 {
+			return dst, nil
+		}
+		if encoding != encodingRLE {
+			return dst, fmt.Errorf("%w: encoding %d of levels", ErrUnsupported, encoding)
+		}
+		b := v.arena[at:]
+		if len(b) < 4 {
+			return dst, corrupt("levels")
+		}
+		n := int64(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
+		if n > int64(len(b)-4) {
+			return dst, corrupt("levels")
+		}
+		at += 4 + int(n)
+		return decodeHybrid(dst, b[4:4+n], levelBits(highest), h.values)
+	}
+	if v.rep, err = level(v.rep, v.col.maxRep, h.repEncoding); err != nil {
+		return 0, err
+	}
+	if v.def, err = level(v.def, v.col.maxDef, h.defEncoding); err != nil {
+		return 0, err
+	}
+	return at, nil
+}
+
+// levelsV2 does that for a page of version 2, whose levels stand before the
+// compressed values.
+func (v *vector) levelsV2(h *pageHeader, body []byte, codec int32) (values int, err error) {
+	levels := h.repLen + h.defLen // both below 2^31
+	if levels > len(body) || levels > h.full {
+		return 0, corrupt("levels")
+	}
+	v.rep, v.def = v.rep[:0], v.def[:0]
+	if v.col.maxRep > 0 {
+		if v.rep, err = decodeHybrid(v.rep, body[:h.repLen], levelBits(v.col.maxRep), h.values); err != nil {
+			return 0, err
+		}
+	}
+	if v.col.maxDef > 0 {
+		if v.def, err = decodeHybrid(v.def, body[h.repLen:levels], levelBits(v.col.maxDef), h.values); err != nil {
+			return 0, err
+		}
+	}
+	body = body[levels:]
+	if !h.compressed || len(body) == 0 {
+		codec = codecNone
+	}
+	at := len(v.arena)
+	v.arena, err = decompress(v.arena, codec, body, h.full-levels)
+	return at, err
+}
+
+func (v *vector) dictionary(h *pageHeader, body []byte, codec int32) error {
+	at := len(v.arena)
+	var err error
+	if v.arena, err = decompress(v.arena, codec, body, h.full); err != nil {
+		return v.fail(err)
+	}
+	if v.isBytes() {
+		v.dictSpans, err = decodePlain(v.dictSpans[:0], v.arena, at, v.col, h.values)
+		v.limit += h.full
+	} else {
+		v.dictInts, err = decodeInts(v.dictInts[:0], v.arena[at:], v.col, h.values)
+		v.arena = v.arena[:at]
+	}
+	if err != nil {
+		return v.fail(err)
+	}
+	return nil
+}
+
+// values decodes the n values of a data page that are not null into pageInts
+// or pageSpans.
+func (v *vector) values(h *pageHeader, at, n int) (err error) {
+	v.pageInts, v.pageSpans = v.pageInts[:0], v.pageSpans[:0]
+	if n == 0 {
+		return nil
+	}
+	body := v.arena[at:]
+	bytes := v.isBytes()
+	switch e := h.encoding; {
+	case e == encodingRLEDictionary || e == encodingPlainDictionary:
+		return v.indexed(body, n)
+	case e == encodingPlain && bytes:
+		v.pageSpans, err = decodePlain(v.pageSpans, v.arena, at, v.col, n)
+	case e == encodingPlain:
+		v.pageInts, err = decodeInts(v.pageInts, body, v.col, n)
+	case e == encodingDelta && !bytes && v.col.typ != typeInt96:
+		v.pageInts, _, err = decodeDelta(v.pageInts, body, n)
+		if v.col.typ == typeInt32 { // its sums wrap at 32 bits
+			for i, x := range v.pageInts {
+				v.pageInts[i] = int64(int32(x))
+			}
+		}
+	case e == encodingDeltaLength && v.col.typ == typeByteArray:
+		v.pageSpans, v.lengths, err = decodeLengths(v.pageSpans, v.arena, at, n, v.lengths)
+	case e == encodingDeltaByteArray && bytes:
+		v.pageSpans, v.arena, err = decodePrefixed(v.pageSpans, v.arena, at, n, maxPage)
+	default:
+		err = fmt.Errorf("%w: encoding %d", ErrUnsupported, e)
+	}
+	return err
+}
+
+// indexed looks n values up in the dictionary.
+func (v *vector) indexed(b []byte, n int) (err error) {
+	if len(b) == 0 {
+		return corrupt("dictionary indexes")
+	}
+	if v.index, err = decodeHybrid(v.index[:0], b[1:], int(b[0]), n); err != nil {
+		return err
+	}
+	for _, i := range v.index {
+		switch {
+		case int64(i) < int64(len(v.dictSpans)):
+			v.pageSpans = append(v.pageSpans, v.dictSpans[i])
+		case int64(i) < int64(len(v.dictInts)):
+			v.pageInts = append(v.pageInts, v.dictInts[i])
+		default:
+			return corrupt("dictionary index")
+		}
+	}
+	return nil
+}
+
+// advance moves the cursor to the first selection that ends behind row.
+func (v *vector) advance(sel []rowSpan, row int64) {
+	for v.cursor < len(sel) && sel[v.cursor].to <= row {
+		v.cursor++
+	}
+}
+
+// keepFlat appends the selected ones of the n rows of a page.
+func (v *vector) keepFlat(n int, sel []rowSpan) {
+	first, end := v.row, v.row+int64(n)
+	v.row = end
+	next := 0 // of the values that are not null
+	at := first
+	nulls := len(v.pageInts)+len(v.pageSpans) < n
+	bytes := v.isBytes()
+	v.advance(sel, first)
+	for _, s := range sel[v.cursor:] {
+		if s.from >= end {
+			break
+		}
+		from, to := max(s.from, first), min(s.to, end)
+		if from >= to {
+			continue
+		}
+		if !nulls {
+			i, j := from-first, to-first
+			if bytes {
+				v.spans = append(v.spans, v.pageSpans[i:j]...)
+			} else {
+				v.ints = append(v.ints, v.pageInts[i:j]...)
+			}
+			continue
+		}
+		for ; at < to; at++ {
+			present := int(v.def[at-first]) == v.col.maxDef
+			switch keep := at >= from; {
+			case keep && bytes && present:
+				v.spans = append(v.spans, v.pageSpans[next])
+			case keep && bytes:
+				v.spans = append(v.spans, span{0, -1})
+			case keep && present:
+				v.ints = append(v.ints, v.pageInts[next])
+			case keep:
+				v.ints = append(v.ints, nullInt)
+			}
+			if present {
+				next++
+			}
+		}
+	}
+}
+
+// keepNested appends the selected ones of the rows of a page of n levels. A
+// row may go on from the page before.
+func (v *vector) keepNested(n int, sel []rowSpan) error {
+	next := 0
+	for i := range n {
+		if v.rep[i] == 0 {
+			v.advance(sel, v.row)
+			v.selected = v.cursor < len(sel) && sel[v.cursor].from <= v.row
+			v.row++
+			if v.selected {
+				v.counts = append(v.counts, 0)
+			}
+		} else if v.row == 0 {
+			return corrupt("repetition levels")
+		}
+		def := int(v.def[i])
+		present := def == v.col.maxDef
+		if v.selected && def >= v.col.elemDef {
+			s := span{0, -1}
+			if present {
+				s = v.pageSpans[next]
+			}
+			if len(v.spans) == math.MaxInt32 {
+				return errTooMuch
+			}
+			v.spans = append(v.spans, s)
+			v.counts[len(v.counts)-1]++
+		}
+		if present {
+			next++
+		}
+	}
+	return nil
+}
+
+// compact frees what a page, which begins at arena[at], holds beside selected
+// values, if that is most of it. kept is the first span of the page.
+func (v *vector) compact(at, kept int) {
+	if !v.isBytes() {
+		v.arena = v.arena[:at]
+		return
+	}
+	size := 0
+	for _, s := range v.spans[kept:] {
+		if int(s.off) >= at {
+			size += int(max(s.n, 0))
+		}
+	}
+	if size > (len(v.arena)-at)/2 {
+		return
+	}
+	// The values stand in the order of the spans, so that they move to the front
+	// without overwriting each other.
+	for i := range v.spans[kept:] {
+		s := &v.spans[kept+i]
+		if int(s.off) >= at && s.n > 0 {
+			n := copy(v.arena[at:], v.arena[s.off:int(s.off)+int(s.n)])
+			s.off = uint32(at)
+			at += n
+		}
+	}
+	v.arena = v.arena[:at]
+}
