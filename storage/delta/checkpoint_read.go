@@ -3,6 +3,7 @@ package delta
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -67,6 +68,9 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 			err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, r, debug.Stack())
 		}
 	}()
+	if err := checkFooter(body); err != nil {
+		return err
+	}
 	file, err := parquet.OpenFile(bytes.NewReader(body), int64(len(body)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -86,6 +90,16 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 		if err := c.readGroup(s, r); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkFooter refuses a file whose footer claims more than there is: the library
+// makes room for it before it looks.
+func checkFooter(body []byte) error {
+	const ends = 4 + 4 + 4 // the magic number twice, the length of the footer
+	if len(body) < ends || int64(binary.LittleEndian.Uint32(body[len(body)-8:])) > int64(len(body)-ends) {
+		return fmt.Errorf("%w: no Parquet footer in %d bytes", ErrCorrupt, len(body))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,8 +205,14 @@ func TestFollowing(t *testing.T) {
 	inBubble(t, func(t *testing.T, store *mem.Store, l, other *Log, s *Snapshot) {
 		var seen []int64
 		each := func(e *Entry) error { seen = append(seen, e.Version); return nil }
+		var mu sync.Mutex // entries are read in parallel
 		requests := map[object.Kind]int{}
-		store.SetFaults(func(r mem.Request) mem.Fault { requests[r.Kind]++; return mem.Fault{} })
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			requests[r.Kind]++
+			return mem.Fault{}
+		})
 		follow := func(want error) {
 			t.Helper()
 			if err := l.Follow(t.Context(), s, each); !errors.Is(err, want) {
