@@ -524,22 +524,21 @@ func TestRecordsAreFoundByTime(t *testing.T) {
 }
 
 func TestShortLivedProducersLeaveABoundedState(t *testing.T) {
-	r := start(t, mem.New(), Options{})
-	topic := r.create("t", 1)
-	var last *Wait
+	ps := newProducers()
+	now := time.Now()
 	for i := range 100_000 {
-		last = topic.Append(0, produced(&record.Producer{ID: int64(i), Sequence: 0}, "x"), false)
-		if i%500 == 0 {
-			await(t, last)
+		key := producerKey{0, int64(i)}
+		ps.expire(now)
+		ps.add(key, 0, batch{first: 0, last: 0, base: int64(i), wait: nil}, now.UnixMilli()+int64(i))
+		if len(ps.byID) > maxProducers+1 {
+			t.Fatal(len(ps.byID), "producers are kept")
 		}
 	}
-	if result := await(t, last); result.Err != nil {
-		t.Fatal(result.Err)
+	if ps.byID[producerKey{0, 99_999}] == nil || ps.byID[producerKey{0, 85_000}] == nil {
+		t.Error("an active producer was dropped before quieter ones")
 	}
-	topic.mu.Lock()
-	defer topic.mu.Unlock()
-	if n := len(topic.producers.byID); n > maxProducers+1000 {
-		t.Fatal(n, "producers are kept")
+	if ps.expire(now.Add(25 * time.Hour)); len(ps.byID) != 0 {
+		t.Error(len(ps.byID), "producers outlive their expiry")
 	}
 }
 
