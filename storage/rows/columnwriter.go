@@ -23,8 +23,8 @@ type columnWriter struct {
 func (w *columnWriter) writeColumns(topic string, c *columns, codec int32) {
 	w.topic(topic, c.n)
 	w.runs(leafPartition, c.partitions)
-	w.integers(leafOffset, c.offsets, 0)
-	w.integers(leafTimestamp, c.micros, c.noTime)
+	w.integers(leafOffset, c.offsets, 0, len(c.partitions) == 1)
+	w.integers(leafTimestamp, c.micros, c.noTime, false)
 	w.runs(leafTimestampType, c.types)
 	w.flat(leafKey, &c.key, codec)
 	w.flat(leafValue, &c.value, codec)
@@ -107,8 +107,9 @@ func (w *columnWriter) indexOf(v int32) int {
 }
 
 // integers writes a column as DELTA_BINARY_PACKED [F Delta Encoding]; nulls is
-// how many values are nullInt.
-func (w *columnWriter) integers(l leaf, values []int64, nulls int) {
+// how many values are nullInt. rising says that each value is greater than the one
+// before, as the offsets of one partition are.
+func (w *columnWriter) integers(l leaf, values []int64, nulls int, rising bool) {
 	c := w.begin(l, codecNone)
 	optional := leaves[l].maxDef > 0
 	for at := 0; at < len(values); at += pageRows {
@@ -125,7 +126,7 @@ func (w *columnWriter) integers(l leaf, values []int64, nulls int) {
 			m.min, m.max = v[0], v[0]
 		}
 		w.body = append(w.body[:0], w.levels...)
-		if l == leafOffset && v[len(v)-1]-v[0] == int64(len(v)-1) {
+		if rising && v[len(v)-1]-v[0] == int64(len(v)-1) {
 			m.max = v[len(v)-1]
 			w.body = appendConsecutive(w.body, v[0], len(v))
 		} else {
