@@ -55,11 +55,10 @@ func (b *Broker) deletableTopic(ctx context.Context, name string) (*storage.Topi
 	if err != nil {
 		return nil, err
 	}
-	settings, err := storage.ParseSettings(topic.Config(), b.topicDefaults())
-	if err == nil && settings.Compact && !settings.Delete {
-		err = refuse(kerr.PolicyViolation, "Records of %s can not be deleted due to the configured policy", name)
+	if settings := topic.Settings(); settings.Compact && !settings.Delete {
+		return nil, refuse(kerr.PolicyViolation, "Records of %s can not be deleted due to the configured policy", name)
 	}
-	return topic, err
+	return topic, nil
 }
 
 func deletePartitionRecords(ctx context.Context, topic *storage.Topic, partition int32, before int64) (int64, error) {

@@ -42,7 +42,7 @@ func (b *Broker) createPartitions(ctx context.Context, r *request) (kmsg.Respons
 	}
 	each(len(wanted), func(i int) {
 		if errs[i] == nil && !req.ValidateOnly {
-			errs[i] = b.addPartitions(ctx, wanted[i])
+			errs[i] = b.topics.AddPartitions(ctx, wanted[i].Topic, wanted[i].Count)
 		}
 	})
 
@@ -83,16 +83,4 @@ func (b *Broker) checkPartitions(t *kmsg.CreatePartitionsRequestTopic, room *par
 		}
 	}
 	return room.take(additional)
-}
-
-func (b *Broker) addPartitions(ctx context.Context, t *kmsg.CreatePartitionsRequestTopic) error {
-	topic, err := b.topics.Topic(ctx, t.Topic)
-	if err != nil {
-		return err
-	}
-	// Another request may have been faster: what it made counts.
-	if have := topic.Info().Partitions; t.Count <= have {
-		return refuse(kerr.InvalidPartitions, "Topic already has %d partition(s).", have)
-	}
-	return topic.AddPartitions(ctx, t.Count)
 }

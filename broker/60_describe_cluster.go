@@ -36,9 +36,7 @@ func (b *Broker) describeCluster(_ context.Context, r *request) (kmsg.Response, 
 	}
 	node := kmsg.NewDescribeClusterResponseBroker()
 	node.NodeID, node.Host, node.Port = b.config.NodeID, r.listener.Host, r.listener.Port
-	if b.config.Rack != "" {
-		node.Rack = &b.config.Rack
-	}
+	node.Rack = b.rack()
 	resp.Brokers = append(resp.Brokers, node)
 	return resp, nil
 }

@@ -97,7 +97,7 @@ func (b *Broker) describeTopic(name string, first, room int32) (topic kmsg.Descr
 		topic.ErrorCode = errorCode(err)
 		return topic, 0
 	}
-	topic.TopicID = info.ID
+	topic.TopicID, topic.IsInternal = info.ID, internalTopic(name)
 	topic.AuthorizedOperations = topicOperations
 	self := []int32{b.config.NodeID}
 	for partition := first; partition < info.Partitions && described < room; partition++ {
