@@ -60,6 +60,18 @@ func decodeHybrid(dst []uint32, b []byte, width, n int) ([]uint32, error) {
 	return dst, nil
 }
 
+// singleRun says whether b begins with a run that covers all n values, and of what.
+func singleRun(b []byte, width, n int) (value uint32, ok bool) {
+	head, size := binary.Uvarint(b)
+	if size <= 0 || head&1 != 0 || head>>1 < uint64(n) || width > 8 || len(b) < size+(width+7)/8 {
+		return 0, false
+	}
+	if width > 0 {
+		value = uint32(b[size]) & (1<<width - 1)
+	}
+	return value, true
+}
+
 // bitsAt returns 64 bits, or up to 7 fewer, from a bit of b on, the lowest
 // first; 0 beyond its end.
 func bitsAt(b []byte, bit int) uint64 {

@@ -3,6 +3,8 @@ package rows
 import (
 	"context"
 	"fmt"
+	"math"
+	"sync"
 )
 
 // rowSpan are rows [from, to) of a row group.
@@ -31,6 +33,46 @@ type gatherer struct {
 	limit int
 	// index is the page index of row groups, as far as it has been read.
 	index map[int]*[numSlots][]pagePlace
+	// vectors are kept from one call to the next; the first used are in tables.
+	vectors []*vector
+	used    int
+}
+
+var gatherers = sync.Pool{New: func() any { return &gatherer{index: make(map[int]*[numSlots][]pagePlace)} }}
+
+// gatherer takes a gatherer from the pool, for one goroutine, until release.
+func (r *Reader) gatherer() *gatherer {
+	g := gatherers.Get().(*gatherer)
+	g.f, g.limit, g.used = r.f, math.MaxInt32, 0
+	g.w = windows{src: r.src, have: append(g.w.have[:0], r.tail...)}
+	return g
+}
+
+// release gives the gatherer back to the pool. Its tables are gone then.
+func (g *gatherer) release() {
+	clear(g.index)
+	clear(g.w.have[:cap(g.w.have)])
+	g.f, g.w.src = nil, nil
+	kept := g.vectors[:0]
+	for _, v := range g.vectors {
+		if v.size() <= keepVector && len(kept) < int(numSlots) {
+			kept = append(kept, v)
+		}
+	}
+	clear(g.vectors[len(kept):])
+	g.vectors = kept
+	gatherers.Put(g)
+}
+
+// vector takes a vector for a column.
+func (g *gatherer) vector(s slot) *vector {
+	if g.used == len(g.vectors) {
+		g.vectors = append(g.vectors, new(vector))
+	}
+	v := g.vectors[g.used]
+	g.used++
+	v.reset(&g.f.columns[s], slotNames[s], g.limit)
+	return v
 }
 
 // gather reads the rows of sel, which rise and do not overlap, in the columns
@@ -113,7 +155,7 @@ func skipTo(sel []rowSpan, cursor int, row int64) int {
 // column decodes one column of the selected rows.
 func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pagePlace, sel []rowSpan) (*vector, error) {
 	c := &rg.chunks[s]
-	v := &vector{col: &g.f.columns[s], name: slotNames[s], limit: g.limit}
+	v := g.vector(s)
 	stream := pageStream{w: &g.w, name: v.name, off: c.start(), end: c.start() + c.packed}
 	values := c.values
 	if places == nil {

@@ -147,6 +147,7 @@ func (g *gatherer) scan(ctx context.Context, use func(*rowGroup) bool, found fun
 }
 
 func (g *gatherer) scanGroup(ctx context.Context, group int, rg *rowGroup, found func(run) error) error {
+	g.used = 0
 	partitions := g.intStream(rg, slotPartition)
 	offsets := g.intStream(rg, slotOffset)
 	at := run{group: int32(group)}
@@ -186,7 +187,7 @@ func (g *gatherer) scanGroup(ctx context.Context, group int, rg *rowGroup, found
 // intStream reads a whole column of integers, page by page.
 type intStream struct {
 	stream pageStream
-	v      vector
+	v      *vector
 	codec  int32
 	rows   int64
 	left   []int64
@@ -196,7 +197,7 @@ func (g *gatherer) intStream(rg *rowGroup, s slot) *intStream {
 	c := &rg.chunks[s]
 	return &intStream{
 		stream: pageStream{w: &g.w, name: slotNames[s], off: c.start(), end: c.start() + c.packed},
-		v:      vector{col: &g.f.columns[s], name: slotNames[s], limit: math.MaxInt32},
+		v:      g.vector(s),
 		codec:  c.codec,
 		rows:   rg.rows,
 	}

@@ -114,6 +114,7 @@ func (r *Reader) Ranges(ctx context.Context) (ranges []Range, err error) {
 	}
 	if x.scattered {
 		g := r.gatherer()
+		defer g.release()
 		if err := g.scan(ctx, func(*rowGroup) bool { return true }, add); err != nil {
 			return nil, err
 		}
@@ -125,20 +126,15 @@ func (r *Reader) Ranges(ctx context.Context) (ranges []Range, err error) {
 	return mergeRanges(ranges), nil
 }
 
-func (r *Reader) gatherer() *gatherer {
-	return &gatherer{
-		f: r.f, w: windows{src: r.src, have: slices.Clip(r.tail)},
-		limit: math.MaxInt32, index: make(map[int]*[numSlots][]pagePlace),
-	}
-}
-
 // indexed answers the index, building it if it is not there yet.
 func (r *Reader) indexed(ctx context.Context) (*index, error) {
 	if x := r.index.Load(); x != nil {
 		return x, nil
 	}
 	x := &index{}
-	runs, err := r.gatherer().allRuns(ctx)
+	g := r.gatherer()
+	defer g.release()
+	runs, err := g.allRuns(ctx)
 	switch {
 	case errors.Is(err, errTooManyRuns):
 		x.scattered = true
@@ -161,7 +157,9 @@ func (r *Reader) runsFrom(ctx context.Context, partition int32, from int64) ([]r
 		return nil, err
 	}
 	if x.scattered {
-		return r.gatherer().someRuns(ctx, partition, from, maxSegments)
+		g := r.gatherer()
+		defer g.release()
+		return g.someRuns(ctx, partition, from, maxSegments)
 	}
 	i := sort.Search(len(x.runs), func(i int) bool {
 		u := &x.runs[i]
@@ -188,6 +186,7 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits L
 		return nil, err
 	}
 	g := r.gatherer()
+	defer g.release()
 	for rows := int64(math.MaxInt64); ; {
 		segments := r.plan(ctx, g, runs, from, limits, rows)
 		if len(segments) == 0 {
@@ -203,7 +202,7 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits L
 		}
 		tables, err := r.load(ctx, g, segments, slotTimestamp, slotTimestampType, slotKey, slotValue, slotHeaderKey, slotHeaderValue)
 		if errors.Is(err, errTooMuch) && total > 1 {
-			rows = max(total/4, 1)
+			rows, g.used = max(total/4, 1), 0
 			continue
 		}
 		if err != nil {

@@ -48,6 +48,7 @@ func (r *Reader) walkTimes(ctx context.Context, partition int32, from int64, ski
 		return nil
 	}
 	g := r.gatherer()
+	defer g.release()
 	for {
 		runs, err := r.runsFrom(ctx, partition, from)
 		if err != nil || len(runs) == 0 {
@@ -76,6 +77,7 @@ func (r *Reader) walkTimes(ctx context.Context, partition int32, from int64, ski
 			if len(segments) == 0 {
 				continue
 			}
+			g.used = 0 // the tables before are done with
 			tables, err := r.load(ctx, g, segments, slotTimestamp)
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -27,11 +28,32 @@ type vector struct {
 	cursor   int   // the selections before it lie behind row
 	selected bool  // of a nested column: whether that row was selected
 
-	// Scratch.
+	// Scratch of a page. Levels that are all the same are not spelled out: then
+	// def is empty, allDef is the level, and so for rep, of which 0 is meant.
 	def, rep, index []uint32
+	allDef          int
 	pageInts        []int64
 	pageSpans       []span
 	lengths         []int64
+}
+
+// reset makes a vector of another column, with the memory of the last one.
+func (v *vector) reset(col *column, name string, limit int) {
+	*v = vector{
+		col: col, name: name, limit: limit,
+		ints: v.ints[:0], spans: v.spans[:0], arena: v.arena[:0], counts: v.counts[:0],
+		dictInts: v.dictInts[:0], dictSpans: v.dictSpans[:0],
+		def: v.def[:0], rep: v.rep[:0], index: v.index[:0],
+		pageInts: v.pageInts[:0], pageSpans: v.pageSpans[:0], lengths: v.lengths[:0],
+	}
+}
+
+// keepVector is the most memory, in bytes, that an idle vector may hold.
+const keepVector = 8 << 20
+
+func (v *vector) size() int {
+	return cap(v.arena) + 8*(cap(v.ints)+cap(v.spans)+cap(v.dictInts)+cap(v.dictSpans)+cap(v.pageInts)+cap(v.pageSpans)+cap(v.lengths)) +
+		4*(cap(v.counts)+cap(v.def)+cap(v.rep)+cap(v.index))
 }
 
 func (v *vector) isBytes() bool { return v.col.typ == typeByteArray || v.col.typ == typeFixed }
@@ -64,6 +86,9 @@ func (v *vector) page(h *pageHeader, body []byte, codec int32, sel []rowSpan) er
 		return v.fail(err)
 	}
 	n := h.values
+	if len(v.def) == 0 && v.allDef != v.col.maxDef {
+		n = 0
+	}
 	for _, d := range v.def {
 		if int(d) != v.col.maxDef {
 			n--
@@ -94,32 +119,54 @@ func (v *vector) levelsV1(h *pageHeader, body []byte, codec int32) (values int, 
 	if v.arena, err = decompress(v.arena, codec, body, h.full); err != nil {
 		return 0, err
 	}
-	v.rep, v.def = v.rep[:0], v.def[:0]
-	level := func(dst []uint32, highest int, encoding int32) ([]uint32, error) {
+	length := func(highest int, encoding int32) ([]byte, error) {
 		if highest == 0 {
-			return dst, nil
+			return nil, nil
 		}
 		if encoding != encodingRLE {
-			return dst, fmt.Errorf("%w: encoding %d of levels", ErrUnsupported, encoding)
+			return nil, fmt.Errorf("%w: encoding %d of levels", ErrUnsupported, encoding)
 		}
 		b := v.arena[at:]
 		if len(b) < 4 {
-			return dst, corrupt("levels")
+			return nil, corrupt("levels")
 		}
-		n := int64(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
+		n := int64(binary.LittleEndian.Uint32(b))
 		if n > int64(len(b)-4) {
-			return dst, corrupt("levels")
+			return nil, corrupt("levels")
 		}
 		at += 4 + int(n)
-		return decodeHybrid(dst, b[4:4+n], levelBits(highest), h.values)
+		return b[4 : 4+n], nil
 	}
-	if v.rep, err = level(v.rep, v.col.maxRep, h.repEncoding); err != nil {
+	rep, err := length(v.col.maxRep, h.repEncoding)
+	if err != nil {
 		return 0, err
 	}
-	if v.def, err = level(v.def, v.col.maxDef, h.defEncoding); err != nil {
+	def, err := length(v.col.maxDef, h.defEncoding)
+	if err != nil {
 		return 0, err
 	}
-	return at, nil
+	return at, v.levels(rep, def, h.values)
+}
+
+// levels decodes the levels of n values.
+func (v *vector) levels(rep, def []byte, n int) (err error) {
+	v.rep, v.def, v.allDef = v.rep[:0], v.def[:0], 0
+	bits := levelBits(v.col.maxRep)
+	if all, ok := singleRun(rep, bits, n); v.col.maxRep > 0 && !(ok && all == 0) {
+		if v.rep, err = decodeHybrid(v.rep, rep, bits, n); err != nil {
+			return err
+		}
+	}
+	if v.col.maxDef == 0 {
+		return nil
+	}
+	bits = levelBits(v.col.maxDef)
+	if all, ok := singleRun(def, bits, n); ok {
+		v.allDef = int(all)
+		return nil
+	}
+	v.def, err = decodeHybrid(v.def, def, bits, n)
+	return err
 }
 
 // levelsV2 does that for a page of version 2, whose levels stand before the
@@ -129,16 +176,8 @@ func (v *vector) levelsV2(h *pageHeader, body []byte, codec int32) (values int, 
 	if levels > len(body) || levels > h.full {
 		return 0, corrupt("levels")
 	}
-	v.rep, v.def = v.rep[:0], v.def[:0]
-	if v.col.maxRep > 0 {
-		if v.rep, err = decodeHybrid(v.rep, body[:h.repLen], levelBits(v.col.maxRep), h.values); err != nil {
-			return 0, err
-		}
-	}
-	if v.col.maxDef > 0 {
-		if v.def, err = decodeHybrid(v.def, body[h.repLen:levels], levelBits(v.col.maxDef), h.values); err != nil {
-			return 0, err
-		}
+	if err := v.levels(body[:h.repLen], body[h.repLen:levels], h.values); err != nil {
+		return 0, err
 	}
 	body = body[levels:]
 	if !h.compressed || len(body) == 0 {
@@ -256,7 +295,7 @@ func (v *vector) keepFlat(n int, sel []rowSpan) {
 			continue
 		}
 		for ; at < to; at++ {
-			present := int(v.def[at-first]) == v.col.maxDef
+			present := len(v.def) > 0 && int(v.def[at-first]) == v.col.maxDef
 			switch keep := at >= from; {
 			case keep && bytes && present:
 				v.spans = append(v.spans, v.pageSpans[next])
@@ -278,8 +317,12 @@ func (v *vector) keepFlat(n int, sel []rowSpan) {
 // row may go on from the page before.
 func (v *vector) keepNested(n int, sel []rowSpan) error {
 	next := 0
+	if len(v.rep) == 0 && len(v.def) == 0 && v.allDef < v.col.elemDef {
+		v.keepEmpty(n, sel)
+		return nil
+	}
 	for i := range n {
-		if v.rep[i] == 0 {
+		if len(v.rep) == 0 || v.rep[i] == 0 {
 			v.advance(sel, v.row)
 			v.selected = v.cursor < len(sel) && sel[v.cursor].from <= v.row
 			v.row++
@@ -289,7 +332,10 @@ func (v *vector) keepNested(n int, sel []rowSpan) error {
 		} else if v.row == 0 {
 			return corrupt("repetition levels")
 		}
-		def := int(v.def[i])
+		def := v.allDef
+		if len(v.def) > 0 {
+			def = int(v.def[i])
+		}
 		present := def == v.col.maxDef
 		if v.selected && def >= v.col.elemDef {
 			s := span{0, -1}
@@ -307,6 +353,22 @@ func (v *vector) keepNested(n int, sel []rowSpan) error {
 		}
 	}
 	return nil
+}
+
+// keepEmpty appends the selected ones of n rows without an element.
+func (v *vector) keepEmpty(n int, sel []rowSpan) {
+	first, end := v.row, v.row+int64(n)
+	v.row = end
+	v.advance(sel, first)
+	for _, s := range sel[v.cursor:] {
+		if s.from >= end {
+			break
+		}
+		for range min(s.to, end) - max(s.from, first) {
+			v.counts = append(v.counts, 0)
+		}
+	}
+	v.selected = false // nothing follows that belongs to these rows
 }
 
 // compact frees what a page, which begins at arena[at], holds beside selected
