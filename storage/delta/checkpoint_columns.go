@@ -22,10 +22,6 @@ type checkpointGroupReader struct {
 	err    error
 }
 
-// checkpointBudget bounds what a file may unfold to: a dictionary lets a few
-// bytes stand for many.
-type checkpointBudget struct{ bytes, values int64 }
-
 func (r *checkpointGroupReader) fail(err error) {
 	if r.err == nil {
 		r.err = err
@@ -169,7 +165,7 @@ func bytesOf(v parquet.Value) []byte {
 func (r *checkpointGroupReader) text(v parquet.Value) string {
 	b := bytesOf(v)
 	if r.budget.bytes -= int64(len(b)); r.budget.bytes < 0 {
-		r.fail(fmt.Errorf("%w: unfolds to too many bytes", ErrCorrupt))
+		r.fail(unfolds("bytes"))
 		return ""
 	}
 	return string(b)
@@ -220,7 +216,7 @@ func (r *checkpointGroupReader) page(column *parquet.Column, page parquet.Page, 
 	for r.err == nil {
 		n, err := values.ReadValues(buffer)
 		if r.budget.values -= int64(n); r.budget.values < 0 {
-			r.corrupt(column, "unfolds to too many values")
+			r.fail(unfolds("values"))
 		}
 		for _, v := range buffer[:n] {
 			if v.RepetitionLevel() == 0 {

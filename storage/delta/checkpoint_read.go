@@ -3,7 +3,6 @@ package delta
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -80,7 +79,10 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 	if file.NumRows() < 0 || file.NumRows() > int64(len(body)) {
 		return fmt.Errorf("%w: %d rows in %d bytes", ErrCorrupt, file.NumRows(), len(body))
 	}
-	budget := &checkpointBudget{bytes: 64*int64(len(body)) + 64<<20, values: 64*int64(len(body)) + 1<<20}
+	if err := checkPages(file, body); err != nil {
+		return err
+	}
+	budget := newCheckpointBudget(len(body))
 	for _, group := range file.RowGroups() {
 		rows := group.NumRows()
 		if rows < 0 || rows > file.NumRows() {
@@ -90,16 +92,6 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 		if err := c.readGroup(s, r); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// checkFooter refuses a file whose footer claims more than there is: the library
-// makes room for it before it looks.
-func checkFooter(body []byte) error {
-	const ends = 4 + 4 + 4 // the magic number twice, the length of the footer
-	if len(body) < ends || int64(binary.LittleEndian.Uint32(body[len(body)-8:])) > int64(len(body)-ends) {
-		return fmt.Errorf("%w: no Parquet footer in %d bytes", ErrCorrupt, len(body))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func readParsedStats(adds []*Add, r *checkpointGroupReader) {
 				}
 				r.budget.bytes -= int64(len(v.Bytes()))
 				if r.budget.bytes < 0 {
-					r.corrupt(child, "unfolds to too many bytes")
+					r.fail(unfolds("bytes"))
 					return
 				}
 				if usable := value(v); usable != nil {

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
 
 	"sluice/storage/object"
 )
@@ -443,6 +446,47 @@ func TestACheckpointThatIsNoneIsRefused(t *testing.T) {
 		if _, err := testDecode(1, body[:cut]); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
+	}
+}
+
+// Each byte that is changed may be a length: of a list in the footer, of a page, of
+// a block. None may make room that the file cannot fill, or panic.
+func TestAChangedCheckpointDoesNoHarm(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, codec := range map[string]compress.Codec{"snappy": &parquet.Snappy, "zstd": &parquet.Zstd, "gzip": &parquet.Gzip, "none": &parquet.Uncompressed} {
+		protocol, metadata := testHead()
+		var whole bytes.Buffer
+		w := parquet.NewGenericWriter[checkpointRow](&whole, parquet.Compression(codec))
+		if _, err := w.Write([]checkpointRow{protocol, metadata, {Add: &checkpointAdd{Path: "x"}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := testDecode(1, whole.Bytes()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for range 500 {
+			body := bytes.Clone(whole.Bytes())
+			body[random.IntN(len(body))] = byte(random.Uint32())
+			body[len(body)-8-random.IntN(2000)] = []byte{0, 0x7f, 0x80, 0xff}[random.IntN(4)]
+			if _, err := testDecode(1, body); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	// A list of 2^32-1 row groups in a dozen bytes.
+	footer := []byte{0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}
+	body := append(append([]byte("PAR1"), footer...), byte(len(footer)), 0, 0, 0, 'P', 'A', 'R', '1')
+	if _, err := testDecode(1, body); !errors.Is(err, errThrift) {
+		t.Error(err)
+	}
+	// A block of 4 GiB in five bytes.
+	if err := checkBlock(format.Snappy, []byte{0xff, 0xff, 0xff, 0xff, 0x0f}, 100); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	if err := checkBlock(format.Lz4Raw, []byte{1}, 100); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
 	}
 }
 

@@ -128,6 +128,9 @@ func (e *Entry) check() error {
 	if e.Version == 0 && (e.Protocol == nil || e.Metadata == nil) {
 		return fmt.Errorf("%w: version 0 without protocol and metaData", ErrIllegal)
 	}
+	if e.Info == nil && e.Protocol == nil && e.Metadata == nil && len(e.Txns)+len(e.Adds)+len(e.Removes) == 0 {
+		return fmt.Errorf("%w: version %d without actions", ErrIllegal, e.Version)
+	}
 	seen := make(map[string]struct{}, len(e.Txns)+len(e.Adds)+len(e.Removes))
 	for i := range e.Txns {
 		id := e.Txns[i].AppID

@@ -78,6 +78,7 @@ func TestAnEntryThatTheProtocolForbidsIsNotWritten(t *testing.T) {
 	for name, e := range map[string]*Entry{
 		"negative version":         {Version: -1},
 		"version 0 without tables": {Version: 0},
+		"nothing":                  {Version: 1},
 		"two txns of one app":      {Version: 1, Txns: []Txn{{AppID: "a"}, {AppID: "a"}}},
 		"txn without app":          {Version: 1, Txns: []Txn{{}}},
 		"add without path":         {Version: 1, Adds: []Add{{}}},
