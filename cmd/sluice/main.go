@@ -86,6 +86,7 @@ read it, and every Delta engine reads the same bytes.
 		newProduce(),
 		newConsume(),
 		newTable(),
+		newBench(),
 		newHealth(),
 		newVersion(),
 	)
