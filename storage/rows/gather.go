@@ -243,8 +243,8 @@ func (g *gatherer) places(ctx context.Context, group int) *[numSlots][]pagePlace
 		if g.f.columns[s].leaf < 0 || c.index <= 0 || c.indexLen <= 0 {
 			continue
 		}
-		if b, err := g.w.read(ctx, c.index, int64(c.indexLen), int64(c.indexLen)); err == nil {
-			all[s] = parseOffsetIndex(b, c, rg.rows)
+		if b, ok := g.w.at(c.index, int64(c.indexLen)); ok {
+			all[s] = parseOffsetIndex(b[:c.indexLen], c, rg.rows)
 		}
 	}
 	g.w.have = g.w.have[:have]

@@ -39,14 +39,14 @@ type window struct {
 	b   []byte
 }
 
-// read returns at least n bytes from off, and up to want if that is at hand.
-func (w *windows) read(ctx context.Context, off, n, want int64) ([]byte, error) {
+// at returns what has been read from off on, if that is n bytes at least.
+func (w *windows) at(off, n int64) ([]byte, bool) {
 	for _, h := range w.have {
-		if at := off - h.off; at >= 0 && at+n <= int64(len(h.b)) {
-			return h.b[at:min(int64(len(h.b)), at+want)], nil
+		if skip := off - h.off; skip >= 0 && skip+n <= int64(len(h.b)) {
+			return h.b[skip:], true
 		}
 	}
-	return fetch(ctx, w.src, off, want)
+	return nil, false
 }
 
 // prefetch reads ranges, near ones as one, several at once.
@@ -54,7 +54,7 @@ func (w *windows) prefetch(ctx context.Context, ranges []byteRange) error {
 	slices.SortFunc(ranges, func(a, b byteRange) int { return int(min(max(a.off-b.off, -1), 1)) })
 	var todo []byteRange
 	for _, r := range ranges {
-		if r.n == 0 || w.holds(r) {
+		if _, ok := w.at(r.off, r.n); ok || r.n == 0 {
 			continue
 		}
 		if i := len(todo) - 1; i >= 0 && r.off-(todo[i].off+todo[i].n) <= prefetchGap {
@@ -78,15 +78,6 @@ func (w *windows) prefetch(ctx context.Context, ranges []byteRange) error {
 	}
 	w.have = append(w.have, got...)
 	return nil
-}
-
-func (w *windows) holds(r byteRange) bool {
-	for _, h := range w.have {
-		if r.off >= h.off && r.off+r.n <= h.off+int64(len(h.b)) {
-			return true
-		}
-	}
-	return false
 }
 
 // pageHeader is a PageHeader [F parquet.thrift].
@@ -169,21 +160,26 @@ func (s *pageStream) jump(off int64) {
 
 // need makes buf hold n bytes.
 func (s *pageStream) need(ctx context.Context, n int) error {
-	have := len(s.buf)
-	if have >= n {
+	if len(s.buf) >= n {
 		return nil
 	}
 	left := s.end - s.off
 	if int64(n) > left {
 		return fmt.Errorf("%w: a page of %s goes beyond its column", ErrCorrupt, s.name)
 	}
-	if b, err := s.w.read(ctx, s.off+int64(have), int64(n-have), min(left-int64(have), max(int64(n-have), streamBytes))); err != nil {
-		return err
-	} else if have == 0 {
-		s.buf = b
-	} else {
-		s.buf = append(slices.Clip(s.buf), b...)
+	if b, ok := s.w.at(s.off, int64(n)); ok {
+		s.buf = b[:min(int64(len(b)), left)]
+		return nil
 	}
+	have := int64(len(s.buf))
+	b, err := fetch(ctx, s.w.src, s.off+have, min(left-have, max(int64(n)-have, streamBytes)))
+	if err != nil {
+		return err
+	}
+	if have > 0 {
+		b = append(slices.Clip(s.buf), b...)
+	}
+	s.buf = b
 	return nil
 }
 

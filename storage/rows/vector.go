@@ -105,7 +105,9 @@ func (v *vector) page(h *pageHeader, body []byte, codec int32, sel []rowSpan) er
 	if err != nil {
 		return v.fail(err)
 	}
-	v.compact(at, kept)
+	if len(v.spans)-kept < n || !v.isBytes() || h.encoding == encodingRLEDictionary || h.encoding == encodingPlainDictionary {
+		v.compact(at, kept)
+	}
 	if len(v.arena) > v.limit {
 		return errTooMuch
 	}
@@ -245,7 +247,10 @@ func (v *vector) indexed(b []byte, n int) (err error) {
 	if len(b) == 0 {
 		return corrupt("dictionary indexes")
 	}
-	if v.index, err = decodeHybrid(v.index[:0], b[1:], int(b[0]), n); err != nil {
+	if i, ok := singleRun(b[1:], int(b[0]), n); ok {
+		v.index = append(v.index[:0], i)
+		defer v.repeat(n - 1)
+	} else if v.index, err = decodeHybrid(v.index[:0], b[1:], int(b[0]), n); err != nil {
 		return err
 	}
 	for _, i := range v.index {
@@ -265,6 +270,18 @@ func (v *vector) indexed(b []byte, n int) (err error) {
 func (v *vector) advance(sel []rowSpan, row int64) {
 	for v.cursor < len(sel) && sel[v.cursor].to <= row {
 		v.cursor++
+	}
+}
+
+// repeat appends the value of a page n times more, if it has one.
+func (v *vector) repeat(n int) {
+	for len(v.pageInts) > 0 && n > 0 {
+		v.pageInts = append(v.pageInts, v.pageInts[0])
+		n--
+	}
+	for len(v.pageSpans) > 0 && n > 0 {
+		v.pageSpans = append(v.pageSpans, v.pageSpans[0])
+		n--
 	}
 }
 
