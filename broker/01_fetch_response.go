@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"net"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -57,7 +58,23 @@ func (g *gather) buffers() net.Buffers {
 	return all
 }
 
-// appendTo encodes the response behind the header in buf, which is not empty.
+// frame is the response with its size and header, the first part in buf.
+func (f *fetchResponse) frame(buf []byte, correlation int32) net.Buffers {
+	buf = append(buf, 0, 0, 0, 0)
+	buf = binary.BigEndian.AppendUint32(buf, uint32(correlation))
+	if f.IsFlexible() {
+		buf = append(buf, 0) // no tags
+	}
+	buffers := f.appendTo(buf)
+	size := -4
+	for _, b := range buffers {
+		size += len(b)
+	}
+	binary.BigEndian.PutUint32(buffers[0], uint32(size))
+	return buffers
+}
+
+// appendTo encodes the response behind what is in buf, which is not empty.
 // The layout is that of FetchResponse.json of Kafka, versions 4 to 18.
 func (f *fetchResponse) appendTo(buf []byte) net.Buffers {
 	g := &gather{buf: buf}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/protocol"
 )
 
 const (
@@ -26,6 +27,9 @@ const (
 	// smallFrame is up to which size a request of an API other than Produce needs
 	// no share of the memory budget, which many small ones would only contend for.
 	smallFrame = 64 << 10
+	// minRate is the rate in bytes/s below which a client is taken for one that
+	// holds a connection on purpose, see transferTimeout.
+	minRate = 128 << 10
 	// keepBuffer is up to which capacity the buffer for answers is kept.
 	keepBuffer = 64 << 10
 )
@@ -162,35 +166,59 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 	}
 	received := time.Now()
 	c.deadline(c.broker.config.FrameTimeout)
-	var head [headSize]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	p, err := protocol.ReadPreamble(r, int(c.broker.config.MaxFrame))
+	if errors.Is(err, protocol.ErrBadFrame) || errors.Is(err, protocol.ErrFrameTooLarge) {
+		return nil, fmt.Errorf("%w: %w", errGarbage, err)
+	} else if err != nil {
 		return nil, err
 	}
-	f, err := c.broker.frame(head)
-	if err != nil {
+	req := &request{listener: c.listener, clientHost: c.host, received: received}
+	if req.api, req.unsupported, err = c.broker.judge(p); err != nil {
 		return nil, err
 	}
-
-	req := &request{api: f.api, version: f.version, unsupported: f.unsupported, listener: c.listener, clientHost: c.host, received: received}
-	if req.held, err = c.memory(f); err != nil {
+	if req.held, err = c.memory(req.api, p.Size); err != nil {
 		return nil, err
 	}
-	call, err := c.decode(r, f, req)
-	if err != nil {
+	if err = c.body(r, p, req); err != nil {
 		req.held.release()
+		return nil, err
 	}
-	return call, err
+	call := &call{request: req}
+	if req.api.start == nil {
+		call.done = make(chan struct{})
+	}
+	if req.api.key == kmsg.Produce {
+		req.eager = c.eager(received)
+	}
+	return call, nil
 }
 
-// memory acquires what a frame needs of the broker's budgets.
-func (c *conn) memory(f frame) (held, error) {
+// memory acquires what a request of size bytes needs of the broker's budgets.
+func (c *conn) memory(a *api, size int) (held, error) {
 	switch {
-	case f.api.key == kmsg.Produce:
-		return c.broker.produceMemory.acquire(c.reading, int64(f.rest))
-	case f.rest > smallFrame:
-		return c.broker.otherMemory.acquire(c.reading, int64(f.rest))
+	case a.key == kmsg.Produce:
+		return c.broker.produceMemory.acquire(c.reading, int64(size))
+	case size > smallFrame:
+		return c.broker.otherMemory.acquire(c.reading, int64(size))
 	}
 	return held{}, nil
+}
+
+// body reads the rest of a request and decodes it.
+func (c *conn) body(r *bufio.Reader, p protocol.Preamble, req *request) error {
+	c.deadline(transferTimeout(c.broker.config.FrameTimeout, p.Size))
+	frame, err := p.ReadRest(r)
+	if err != nil {
+		return err
+	}
+	c.broker.metrics.received.Add(float64(4 + p.Size))
+	return req.decode(frame)
+}
+
+// transferTimeout is how long size bytes may take on their way: a base for the
+// round trips, and what a slow but honest link needs.
+func transferTimeout(base time.Duration, size int) time.Duration {
+	return base + time.Duration(size)*time.Second/minRate
 }
 
 // awaitFrame waits for the first byte of a request. The idle timeout does not
@@ -204,33 +232,6 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 		}
 		return err
 	}
-}
-
-// decode reads the rest of a frame and makes it a request.
-func (c *conn) decode(r *bufio.Reader, f frame, req *request) (_ *call, err error) {
-	c.deadline(transferTimeout(c.broker.config.FrameTimeout, f.rest))
-	b, err := readBody(r, f.rest)
-	if err != nil {
-		return nil, err
-	}
-	c.broker.metrics.received.Add(float64(headSize + f.rest))
-	defer func() {
-		// Decoders are generated, and fed with anything. Nothing may take the process down.
-		if p := recover(); p != nil {
-			err = c.panicked(req, p)
-		}
-	}()
-	if err := c.broker.decode(f, req, b); err != nil {
-		return nil, err
-	}
-	call := &call{request: req}
-	if f.api.start == nil {
-		call.done = make(chan struct{})
-	}
-	if f.api.key == kmsg.Produce {
-		req.eager = c.eager(req.received)
-	}
-	return call, nil
 }
 
 // eagerWithin is how soon after an answer the next Produce must arrive to be

@@ -1,11 +1,13 @@
 package broker
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/protocol"
 )
 
 // request is one request as its handler sees it: decoded, of a version that the
@@ -34,61 +36,42 @@ type request struct {
 	held held
 }
 
-// frame is what the head of a frame says.
-type frame struct {
-	api         *api
-	version     int16
-	flexible    bool // of the header
-	unsupported bool
-	rest        int // bytes to come
-}
+// errGarbage: the client does not speak the Kafka protocol, or not as this
+// broker does. Its connection is closed without an answer, as Kafka does.
+var errGarbage = errors.New("not a request that is served here")
 
-// frame judges the head of a frame; its errors are errGarbage.
-func (b *Broker) frame(head [headSize]byte) (frame, error) {
-	size := int32(binary.BigEndian.Uint32(head[:]))
-	key := int16(binary.BigEndian.Uint16(head[4:]))
-	version := int16(binary.BigEndian.Uint16(head[6:]))
-	if size < minFrame || size > b.config.MaxFrame {
-		return frame{}, fmt.Errorf("%w: frame of %d bytes, at most %d are allowed", errGarbage, size, b.config.MaxFrame)
+// judge finds the API of a request by its first bytes, before memory is taken for
+// the rest. unsupported is a version of ApiVersions from the future.
+func (b *Broker) judge(p protocol.Preamble) (a *api, unsupported bool, err error) {
+	if p.Key < 0 || int(p.Key) >= len(b.byKey) || b.byKey[p.Key] == nil {
+		return nil, false, fmt.Errorf("%w: API key %d", errGarbage, p.Key)
 	}
-	if key < 0 || int(key) >= len(b.byKey) || b.byKey[key] == nil {
-		return frame{}, fmt.Errorf("%w: API key %d", errGarbage, key)
-	}
-	f := frame{api: b.byKey[key], version: version, rest: int(size) - (headSize - 4)}
-	if f.api.key != kmsg.Produce && size > b.config.MaxOtherFrame {
-		return frame{}, fmt.Errorf("%w: %s of %d bytes, at most %d are allowed", errGarbage, f.api.key.Name(), size, b.config.MaxOtherFrame)
+	a = b.byKey[p.Key]
+	if a.key != kmsg.Produce && p.Size > int(b.config.MaxOtherFrame) {
+		return nil, false, fmt.Errorf("%w: %s of %d bytes, at most %d are allowed", errGarbage, a.key.Name(), p.Size, b.config.MaxOtherFrame)
 	}
 	switch {
-	case version >= f.api.min && version <= f.api.max:
-		body := f.api.key.Request()
-		body.SetVersion(version)
-		f.flexible = body.IsFlexible()
-	case f.api.key == kmsg.ApiVersions && version > f.api.max:
-		f.version, f.flexible, f.unsupported = 0, true, true
-	default:
-		return frame{}, fmt.Errorf("%w: %s version %d, served are %d to %d", errGarbage, f.api.key.Name(), version, f.api.min, f.api.max)
+	case p.Version >= a.min && p.Version <= a.max:
+		return a, false, nil
+	case a.key == kmsg.ApiVersions && p.Version > a.max:
+		return a, true, nil
 	}
-	return f, nil
+	return nil, false, fmt.Errorf("%w: %s version %d, served are %d to %d", errGarbage, a.key.Name(), p.Version, a.min, a.max)
 }
 
-// decode makes the bytes behind a frame's head a request. The body is walked
-// first, as decoders trust it too far; see shape.
-func (b *Broker) decode(f frame, r *request, bytes []byte) error {
-	h, body, err := parseHeader(bytes, f.flexible)
+// decode makes the request that a frame holds.
+func (r *request) decode(frame []byte) error {
+	h, body, err := protocol.ParseHeader(frame)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errGarbage, err)
 	}
-	r.correlation, r.clientID = h.correlation, h.clientID
-	r.body = f.api.key.Request()
-	r.body.SetVersion(f.version)
-	if f.unsupported {
+	r.correlation, r.clientID, r.version = h.CorrelationID, h.ClientID, h.Version
+	if r.unsupported {
+		r.version, r.body = 0, kmsg.NewPtrApiVersionsRequest()
 		return nil
 	}
-	if err := shapes[f.api.key].walk(body, f.version); err != nil {
-		return fmt.Errorf("%w: %s version %d: %w", errGarbage, f.api.key.Name(), f.version, err)
-	}
-	if err := r.body.ReadFrom(body); err != nil {
-		return fmt.Errorf("%w: %s version %d: %w", errGarbage, f.api.key.Name(), f.version, err)
+	if r.body, err = protocol.DecodeBody(h, body); err != nil {
+		return fmt.Errorf("%w: %w", errGarbage, err)
 	}
 	return nil
 }

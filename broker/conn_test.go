@@ -1,0 +1,684 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/broker/group"
+)
+
+// house is a broker whose APIs are a test's own, on fake time.
+type house struct {
+	t      *testing.T
+	broker *Broker
+	pipes  *pipes
+	served chan error
+}
+
+// newHouse starts a broker that serves ApiVersions and the given rows.
+func newHouse(t *testing.T, change func(*Config), rows ...api) *house {
+	t.Helper()
+	config := DefaultConfig()
+	config.ClusterID = "AAAAAAAAAAAAAAAAAAAAAA"
+	config.Listeners = []Listener{{Name: "PLAINTEXT", Host: "localhost", Port: 9092}}
+	if change != nil {
+		change(&config)
+	}
+	silent := slog.New(slog.DiscardHandler)
+	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		full := b.byKey[row.key]
+		full.start, full.handle = row.start, row.handle
+	}
+	h := &house{t: t, broker: b, pipes: newPipes(), served: make(chan error, 1)}
+	go func() { h.served <- b.ServeListener("PLAINTEXT", h.pipes) }()
+	synctest.Wait()
+	return h
+}
+
+// close shuts the broker down, which must be possible at any time.
+func (h *house) close() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := h.broker.Shutdown(ctx); err != nil {
+		h.t.Errorf("shutdown: %v", err)
+	}
+	if err := <-h.served; !errors.Is(err, ErrClosed) {
+		h.t.Errorf("serve: %v", err)
+	}
+}
+
+// peer is a client that sends what it is told, byte for byte. What it writes is
+// queued; what the broker sends is read at once, as from a socket.
+type peer struct {
+	t     *testing.T
+	nc    net.Conn
+	out   chan []byte
+	taken atomic.Int32 // frames that the broker has taken off the socket
+	in    chan []byte  // frames; closed with the connection
+	once  sync.Once
+}
+
+func (h *house) dial() *peer {
+	h.t.Helper()
+	nc, err := h.pipes.dial()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := &peer{t: h.t, nc: nc, out: make(chan []byte, 10_000), in: make(chan []byte, 10_000)}
+	go func() {
+		for b := range p.out {
+			if _, err := nc.Write(b); err != nil {
+				return
+			}
+			p.taken.Add(1)
+		}
+	}()
+	go func() {
+		defer close(p.in)
+		for {
+			var size [4]byte
+			if _, err := io.ReadFull(nc, size[:]); err != nil {
+				return
+			}
+			b := make([]byte, binary.BigEndian.Uint32(size[:]))
+			if _, err := io.ReadFull(nc, b); err != nil {
+				return
+			}
+			p.in <- b
+		}
+	}()
+	h.t.Cleanup(p.hangUp)
+	return p
+}
+
+func (p *peer) hangUp() {
+	p.once.Do(func() {
+		close(p.out)
+		p.nc.Close()
+	})
+}
+
+// frameOf is a request as on the wire.
+func frameOf(correlation int32, req kmsg.Request) []byte {
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlation)
+}
+
+func (p *peer) send(correlation int32, req kmsg.Request) { p.write(frameOf(correlation, req)) }
+
+func (p *peer) write(b []byte) {
+	p.out <- b
+	synctest.Wait()
+}
+
+// expect wants the next answer to be that to the request of that number.
+func (p *peer) expect(correlation int32) []byte {
+	p.t.Helper()
+	synctest.Wait()
+	select {
+	case b, ok := <-p.in:
+		if !ok {
+			p.t.Fatalf("the connection is closed instead of answer %d", correlation)
+		}
+		if got := int32(binary.BigEndian.Uint32(b)); got != correlation {
+			p.t.Fatalf("answer %d instead of %d", got, correlation)
+		}
+		return b[4:]
+	default:
+		p.t.Fatalf("no answer %d", correlation)
+		return nil
+	}
+}
+
+func (p *peer) expectNothing() {
+	p.t.Helper()
+	synctest.Wait()
+	select {
+	case b, ok := <-p.in:
+		if !ok {
+			p.t.Fatal("the connection is closed")
+		}
+		p.t.Fatalf("answer %d", binary.BigEndian.Uint32(b))
+	default:
+	}
+}
+
+// expectClosed wants the connection to be closed without another byte.
+func (p *peer) expectClosed() {
+	p.t.Helper()
+	synctest.Wait()
+	select {
+	case b, ok := <-p.in:
+		if ok {
+			p.t.Fatalf("answer %d", binary.BigEndian.Uint32(b))
+		}
+	default:
+		p.t.Fatal("the connection is open")
+	}
+}
+
+func (p *peer) expectOpen() { p.t.Helper(); p.expectNothing() }
+
+func produceRequest() *kmsg.ProduceRequest {
+	req := kmsg.NewPtrProduceRequest()
+	req.Version, req.Acks, req.TimeoutMillis = 9, -1, 1000
+	return req
+}
+
+func versioned(req kmsg.Request, version int16) kmsg.Request {
+	req.SetVersion(version)
+	return req
+}
+
+func joinRequest() kmsg.Request      { return versioned(kmsg.NewPtrJoinGroupRequest(), 5) }
+func heartbeatRequest() kmsg.Request { return versioned(kmsg.NewPtrHeartbeatRequest(), 4) }
+func fetchRequest() kmsg.Request     { return versioned(kmsg.NewPtrFetchRequest(), 12) }
+func versionsRequest() kmsg.Request  { return versioned(kmsg.NewPtrApiVersionsRequest(), 0) }
+
+// slow is an API whose requests are begun and finished one by one by the test,
+// which looks at its fields only while all else is blocked.
+type slow struct {
+	mu     sync.Mutex
+	begun  []*request
+	finish []chan error
+	ended  int // handlers that returned
+}
+
+// start is a pipelined API of this kind.
+func (s *slow) start() func(*Broker, context.Context, *request) (answer, error) {
+	return func(_ *Broker, _ context.Context, r *request) (answer, error) {
+		done := s.begin(r)
+		return func(ctx context.Context) (kmsg.Response, error) {
+			defer func() {
+				s.mu.Lock()
+				s.ended++
+				s.mu.Unlock()
+			}()
+			select {
+			case err := <-done:
+				return r.body.ResponseKind(), err
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}, nil
+	}
+}
+
+// handle is one that runs alone.
+func (s *slow) handle() func(*Broker, context.Context, *request) (kmsg.Response, error) {
+	start := s.start()
+	return func(b *Broker, ctx context.Context, r *request) (kmsg.Response, error) {
+		wait, err := start(b, ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return wait(ctx)
+	}
+}
+
+func (s *slow) begin(r *request) chan error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = append(s.begun, r)
+	done := make(chan error, 1)
+	s.finish = append(s.finish, done)
+	return done
+}
+
+func (s *slow) expectBegun(t *testing.T, n int) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.begun) != n {
+		t.Fatalf("%d requests are begun, want %d", len(s.begun), n)
+	}
+}
+
+func TestPipelinedRequestsBeginAtOnceAndAreAnsweredInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		p := h.dial()
+		for i := range int32(5) {
+			p.send(i, produceRequest())
+		}
+		produce.expectBegun(t, 5)
+		for i := 4; i > 0; i-- {
+			produce.finish[i] <- nil
+		}
+		p.expectNothing()
+		produce.finish[0] <- nil
+		for i := range int32(5) {
+			p.expect(i)
+		}
+	})
+}
+
+func TestARequestThatIsNotPipelinedRunsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce, join, heartbeat slow
+		h := newHouse(t, nil,
+			api{key: kmsg.Produce, start: produce.start()},
+			api{key: kmsg.JoinGroup, handle: join.handle()},
+			api{key: kmsg.Heartbeat, handle: heartbeat.handle()})
+		defer h.close()
+		p := h.dial()
+		p.send(1, produceRequest())
+		p.send(2, joinRequest())
+		p.send(3, heartbeatRequest())
+		p.send(4, produceRequest())
+		p.send(5, produceRequest())
+		join.expectBegun(t, 0)
+		produce.finish[0] <- nil
+		p.expect(1)
+		join.expectBegun(t, 1)
+		heartbeat.expectBegun(t, 0)
+		produce.expectBegun(t, 1)
+		join.finish[0] <- nil
+		p.expect(2)
+		heartbeat.expectBegun(t, 1)
+		produce.expectBegun(t, 1)
+		heartbeat.finish[0] <- nil
+		p.expect(3)
+		produce.expectBegun(t, 3)
+		produce.finish[1] <- nil
+		produce.finish[2] <- nil
+		p.expect(4)
+		p.expect(5)
+	})
+}
+
+func TestAParkedFetchHoldsBackNoProduceButItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce, fetch, join slow
+		h := newHouse(t, nil,
+			api{key: kmsg.Produce, start: produce.start()},
+			api{key: kmsg.Fetch, handle: fetch.handle()},
+			api{key: kmsg.JoinGroup, handle: join.handle()})
+		defer h.close()
+		p := h.dial()
+		p.send(1, fetchRequest())
+		p.send(2, produceRequest())
+		p.send(3, joinRequest())
+		p.send(4, produceRequest())
+		produce.expectBegun(t, 1) // the second is behind a JoinGroup
+		produce.finish[0] <- nil
+		p.expectNothing()
+		fetch.finish[0] <- nil
+		p.expect(1)
+		p.expect(2)
+		join.expectBegun(t, 1)
+		join.finish[0] <- nil
+		p.expect(3)
+		produce.expectBegun(t, 2)
+		produce.finish[1] <- nil
+		p.expect(4)
+	})
+}
+
+func TestAcks0IsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quiet := func(*Broker, context.Context, *request) (answer, error) {
+			return func(context.Context) (kmsg.Response, error) { return nil, nil }, nil
+		}
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: quiet})
+		defer h.close()
+		p := h.dial()
+		p.send(1, produceRequest())
+		p.send(2, versionsRequest())
+		p.expect(2)
+	})
+}
+
+func TestWhatWasSentBeforeTheClientLeftIsBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		p := h.dial()
+		for i := range int32(20) {
+			p.send(i, produceRequest())
+		}
+		p.hangUp()
+		produce.expectBegun(t, 20)
+		if open, _ := h.broker.conns.count(); open != 1 {
+			t.Errorf("%d connections, want 1: its requests are not finished", open)
+		}
+		if used := h.broker.produceMemory.used.Load(); used == 0 {
+			t.Error("the memory of unfinished requests counts as free")
+		}
+		for _, done := range produce.finish {
+			done <- nil
+		}
+		synctest.Wait()
+		if open, _ := h.broker.conns.count(); open != 0 {
+			t.Errorf("%d connections, want 0", open)
+		}
+		if used := h.broker.produceMemory.used.Load(); used != 0 {
+			t.Errorf("%d bytes are still held", used)
+		}
+	})
+}
+
+func TestAParkedRequestEndsWhenTheClientLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fetch slow
+		h := newHouse(t, nil, api{key: kmsg.Fetch, handle: fetch.handle()})
+		defer h.close()
+		p := h.dial()
+		p.send(1, fetchRequest())
+		fetch.expectBegun(t, 1)
+		p.hangUp()
+		synctest.Wait()
+		if fetch.ended != 1 {
+			t.Error("it is still parked")
+		}
+	})
+}
+
+func TestGarbageClosesTheConnectionWithoutAnAnswer(t *testing.T) {
+	head := func(size int32, key, version int16) []byte {
+		b := binary.BigEndian.AppendUint32(nil, uint32(size))
+		b = binary.BigEndian.AppendUint16(b, uint16(key))
+		return binary.BigEndian.AppendUint16(b, uint16(version))
+	}
+	shortened := frameOf(7, versioned(kmsg.NewPtrMetadataRequest(), 9))
+	shortened = shortened[:len(shortened)-1]
+	binary.BigEndian.PutUint32(shortened, uint32(len(shortened)-4))
+	forged := append(head(14+4, 3, 1), 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0)
+
+	for name, bytes := range map[string][]byte{
+		"a larger frame than allowed":           head(100<<20+1, 0, 9),
+		"a larger frame without records":        head(16<<20+1, 3, 9),
+		"a negative size":                       head(-1, 0, 9),
+		"a size that holds no header":           head(7, 0, 9),
+		"an unknown API":                        head(100, 999, 0),
+		"a negative API":                        head(100, -1, 0),
+		"an API that is not served":             head(100, 67, 0),
+		"a version that is not served any more": head(100, 0, 2),
+		"a version that is not served yet":      head(100, 3, 99),
+		"a negative version":                    head(100, 18, -1),
+		"a body that is too short":              shortened,
+		"a forged array length":                 forged,
+		"HTTP":                                  []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+		"a TLS handshake":                       {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, nil)
+				defer h.close()
+				p := h.dial()
+				p.write(bytes)
+				p.expectClosed()
+			})
+		})
+	}
+}
+
+func TestApiVersionsFromTheFutureIsToldWhatToAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		defer h.close()
+		p := h.dial()
+		future := []byte{0, 18, 0, 127, 0, 0, 0, 42, 0xff, 0xff, 0, 0xde, 0xad, 0xbe, 0xef} // a flexible header, a body nobody knows
+		p.write(append(binary.BigEndian.AppendUint32(nil, uint32(len(future))), future...))
+		resp := kmsg.NewPtrApiVersionsResponse()
+		if err := resp.ReadFrom(p.expect(42)); err != nil {
+			t.Fatal(err)
+		}
+		if resp.ErrorCode != kerr.UnsupportedVersion.Code || len(resp.ApiKeys) != 1 || resp.ApiKeys[0].ApiKey != 18 || resp.ApiKeys[0].MaxVersion != 5 {
+			t.Errorf("got %+v", resp)
+		}
+		p.send(43, versionsRequest())
+		p.expect(43)
+	})
+}
+
+func TestSlowClientsAreCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		defer h.close()
+		whole, half, silent := h.dial(), h.dial(), h.dial()
+		f := frameOf(1, versionsRequest())
+		whole.write(f)
+		half.write(f[:len(f)-1])
+		time.Sleep(h.broker.config.FrameTimeout + time.Second)
+		half.expectClosed()
+		whole.expect(1)
+		silent.expectOpen()
+		time.Sleep(h.broker.config.IdleTimeout)
+		whole.expectClosed()
+		silent.expectClosed()
+	})
+}
+
+func TestAConnectionWithAParkedRequestIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var join slow
+		h := newHouse(t, nil, api{key: kmsg.JoinGroup, handle: join.handle()})
+		defer h.close()
+		p := h.dial()
+		p.send(1, joinRequest())
+		time.Sleep(2 * h.broker.config.IdleTimeout)
+		p.expectOpen()
+		join.finish[0] <- nil
+		p.expect(1)
+		time.Sleep(2 * h.broker.config.IdleTimeout)
+		p.expectClosed()
+	})
+}
+
+func TestAClientThatReadsNoAnswersIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		defer h.close()
+		nc, err := h.pipes.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := nc.Write(frameOf(1, versionsRequest())); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(h.broker.config.WriteTimeout + 2*time.Second)
+		synctest.Wait()
+		if open, _ := h.broker.conns.count(); open != 0 {
+			t.Error("the connection is open")
+		}
+	})
+}
+
+func TestAPanicClosesItsConnectionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil,
+			api{key: kmsg.Produce, start: func(*Broker, context.Context, *request) (answer, error) { panic("start") }},
+			api{key: kmsg.Fetch, handle: func(*Broker, context.Context, *request) (kmsg.Response, error) { panic("handle") }},
+			api{key: kmsg.OffsetCommit, start: func(*Broker, context.Context, *request) (answer, error) {
+				return func(context.Context) (kmsg.Response, error) { panic("answer") }, nil
+			}})
+		defer h.close()
+		other := h.dial()
+		for _, req := range []kmsg.Request{produceRequest(), fetchRequest(), versioned(kmsg.NewPtrOffsetCommitRequest(), 8)} {
+			p := h.dial()
+			p.send(1, req)
+			p.expectClosed()
+		}
+		other.send(1, versionsRequest())
+		other.expect(1)
+		if used := h.broker.produceMemory.used.Load(); used != 0 {
+			t.Errorf("%d bytes are still held", used)
+		}
+	})
+}
+
+func TestAConnectionIsNotReadBeyondItsUnansweredRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, func(c *Config) { c.MaxInFlight = 4 }, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		p := h.dial()
+		const sent = 200
+		for i := range int32(sent) {
+			p.send(i, produceRequest())
+		}
+		const bound = 4 + 2 + arrivedSize + 1 // answers, one at each end of it, arrived, one that is read
+		if begun := len(produce.begun); begun > 4+2 {
+			t.Errorf("%d requests are begun, at most 4 should wait", begun)
+		}
+		if _, queued := h.broker.conns.count(); queued > bound {
+			t.Errorf("%d requests are queued", queued)
+		}
+		for i := range int32(sent) {
+			produce.finish[i] <- nil
+			p.expect(i)
+		}
+	})
+}
+
+func TestProduceRequestsWaitForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		size := int64(len(frameOf(0, produceRequest())) - 4)
+		h := newHouse(t, func(c *Config) { c.ProduceMemory = 2 * size }, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		a, b, c := h.dial(), h.dial(), h.dial()
+		a.send(1, produceRequest())
+		b.send(1, produceRequest())
+		c.send(1, produceRequest())
+		produce.expectBegun(t, 2)
+		c2 := h.dial() // other requests do not wait for it
+		c2.send(1, versionsRequest())
+		c2.expect(1)
+		produce.finish[0] <- nil
+		a.expect(1)
+		produce.expectBegun(t, 3)
+		produce.finish[1] <- nil
+		produce.finish[2] <- nil
+		b.expect(1)
+		c.expect(1)
+	})
+}
+
+func TestAProduceLargerThanAllMemoryIsServedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, func(c *Config) { c.ProduceMemory = 1 }, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		p := h.dial()
+		p.send(1, produceRequest())
+		p.send(2, produceRequest())
+		produce.expectBegun(t, 1)
+		produce.finish[0] <- nil
+		p.expect(1)
+		produce.expectBegun(t, 2)
+		produce.finish[1] <- nil
+		p.expect(2)
+	})
+}
+
+func TestAProducerInAClosedLoopIsEager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		p := h.dial()
+		for i, test := range []struct {
+			pause time.Duration // since the answer before
+			eager bool
+		}{{time.Hour / 10, true}, {time.Millisecond, true}, {eagerWithin, true}, {eagerWithin + 1, false}, {0, true}} {
+			time.Sleep(test.pause)
+			p.send(int32(i), produceRequest())
+			produce.expectBegun(t, i+1)
+			if got := produce.begun[i].eager; got != test.eager {
+				t.Errorf("after %v: eager %v", test.pause, got)
+			}
+			produce.finish[i] <- nil
+			p.expect(int32(i))
+		}
+	})
+}
+
+func TestTooManyConnectionsAreClosed(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"in all": func(c *Config) { c.MaxConnections = 2 },
+		"per ip": func(c *Config) { c.MaxConnectionsPerIP = 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, change)
+				defer h.close()
+				a, b, c := h.dial(), h.dial(), h.dial()
+				c.expectClosed()
+				a.hangUp()
+				b.expectOpen()
+				h.dial().expectOpen()
+			})
+		})
+	}
+}
+
+func TestShutdownAnswersWhatWasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		park := func(b *Broker, ctx context.Context, r *request) (kmsg.Response, error) {
+			<-b.stopping
+			return r.body.ResponseKind(), nil
+		}
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()}, api{key: kmsg.Fetch, handle: park})
+		producer, consumer, idle := h.dial(), h.dial(), h.dial()
+		producer.send(1, produceRequest())
+		producer.send(2, produceRequest())
+		consumer.send(1, fetchRequest())
+		consumer.expectNothing()
+		go h.close()
+		synctest.Wait()
+		consumer.expect(1)
+		consumer.expectClosed()
+		idle.expectClosed()
+		producer.expectOpen()
+		if _, err := h.pipes.dial(); err == nil {
+			t.Error("a connection is accepted")
+		}
+		produce.finish[0] <- nil
+		produce.finish[1] <- nil
+		producer.expect(1)
+		producer.expect(2)
+		producer.expectClosed()
+	})
+}
+
+func TestShutdownCutsWhatTakesTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce, join slow
+		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()}, api{key: kmsg.JoinGroup, handle: join.handle()})
+		a, b := h.dial(), h.dial()
+		a.send(1, produceRequest())
+		b.send(1, joinRequest())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := h.broker.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		a.expectClosed()
+		b.expectClosed()
+		<-h.served
+	})
+}
