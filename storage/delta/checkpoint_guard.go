@@ -77,13 +77,11 @@ func checkPages(file *parquet.File, body []byte) error {
 // chunk checks the pages of one column in one row group.
 func (b *checkpointBudget) chunk(codec format.CompressionCodec, data []byte) error {
 	for len(data) > 0 {
-		var page struct{ kind, unfolded, size, values int64 }
+		var page struct{ unfolded, size, values int64 }
 		var levels int64 // bytes of a V2 page that are not compressed
 		scan := thriftScan{data: data}
 		err := scan.structure(0, 0, func(parent, field int16, n int64) {
 			switch { // PageHeader, and the headers of V1, dictionary and V2 pages within
-			case parent == 0 && field == 1:
-				page.kind = n
 			case parent == 0 && field == 2:
 				page.unfolded = n
 			case parent == 0 && field == 3:
@@ -98,7 +96,8 @@ func (b *checkpointBudget) chunk(codec format.CompressionCodec, data []byte) err
 			return err
 		}
 		data = data[scan.pos:]
-		if page.size < 0 || page.size > int64(len(data)) || page.unfolded < 0 || page.values < 0 || levels < 0 || levels > page.size || levels > page.unfolded {
+		if page.size < 0 || page.size > int64(len(data)) || page.unfolded < 0 || page.values < 0 ||
+			levels < 0 || levels > page.size || levels > page.unfolded {
 			return fmt.Errorf("%w: a page of %d in %d bytes", ErrCorrupt, page.size, len(data))
 		}
 		if b.bytes -= page.unfolded; b.bytes < 0 {

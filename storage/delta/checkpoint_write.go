@@ -87,6 +87,9 @@ const checkpointBatch = 1024
 //
 // ErrUnsupported refuses a table of which a checkpoint would lose actions.
 func (l *Log) WriteCheckpoint(ctx context.Context, s *Snapshot, now time.Time) error {
+	if s.Version < 0 {
+		return fmt.Errorf("checkpoint %s: %w", l.table, ErrNoTable)
+	}
 	if err := s.Protocol.CanWrite(KnownFeatures...); err != nil {
 		return fmt.Errorf("checkpoint version %d of %s: %w", s.Version, l.table, err)
 	}

@@ -20,7 +20,7 @@ const (
 	DefaultMaxEntries = 100_000
 	// DefaultMaxEntryBytes is far above what a committer writes (some kB), yet
 	// holds a foreign OPTIMIZE of 100,000 files.
-	DefaultMaxEntryBytes = 128 << 20
+	DefaultMaxEntryBytes = 64 << 20
 	// DefaultMaxCheckpointBytes is about 20 million actions.
 	DefaultMaxCheckpointBytes = 1 << 30
 )
