@@ -66,6 +66,9 @@ func (w *walk) dir(path string) error {
 	}
 	defer d.Close()
 	entries, err := w.entries(d, path)
+	if absent(err) {
+		return nil // removed, empty, since it was opened
+	}
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,8 @@ func (w *walk) dir(path string) error {
 		entry := entries[i]
 		info, err := d.Lstat(entry[len(path):])
 		switch {
-		case absent(err): // deleted since the directory was read
+		case absent(err):
+			err = nil // deleted since the directory was read
 		case err != nil:
 			return err
 		case !info.IsDir():
@@ -95,7 +99,7 @@ func (w *walk) dir(path string) error {
 		default:
 			err = w.dir(entry)
 		}
-		if err != nil && !absent(err) {
+		if err != nil {
 			return err
 		}
 		i++
@@ -178,6 +182,9 @@ func (w *walk) hasObject(path string) (bool, error) {
 	}
 	defer d.Close()
 	f, err := d.Open(".")
+	if absent(err) {
+		return false, nil // removed, empty, since it was opened
+	}
 	if err != nil {
 		return false, err
 	}
@@ -200,7 +207,7 @@ func (w *walk) hasObject(path string) (bool, error) {
 				return found, err
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || absent(err) {
 			return false, nil
 		}
 		if err != nil {
@@ -214,11 +221,14 @@ func (w *walk) hasObject(path string) (bool, error) {
 func openDir(root *os.Root, path string) (*os.Root, error) {
 	name := filepath.FromSlash("./" + strings.TrimSuffix(path, "/"))
 	d, err := root.OpenRoot(name)
-	if err == nil {
+	switch {
+	case err == nil:
 		return d, nil
+	case absent(err):
+		return nil, nil
 	}
 	// OpenRoot has no error of its own for what is not a directory.
-	if info, statErr := root.Stat(name); absent(statErr) || statErr == nil && !info.IsDir() {
+	if info, statErr := root.Stat(name); statErr == nil && !info.IsDir() {
 		return nil, nil
 	}
 	return nil, err
