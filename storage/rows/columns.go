@@ -40,7 +40,10 @@ func (c *byteColumn) add(v []byte) {
 		return
 	}
 	c.lens = append(c.lens, int32(len(v)))
-	c.plain = append(binary.LittleEndian.AppendUint32(c.plain, uint32(len(v))), v...)
+	at := len(c.plain)
+	c.plain = reserve(c.plain, 4+len(v))[:at+4+len(v)]
+	binary.LittleEndian.PutUint32(c.plain[at:], uint32(len(v)))
+	copy(c.plain[at+4:], v)
 }
 
 // shrink drops memory beyond what is worth keeping for the next file.
@@ -118,6 +121,9 @@ func (c *columns) add(b Batch, body []byte) error {
 		return fmt.Errorf("%w: a control batch has no rows", ErrCorrupt)
 	}
 	c.grow(int(b.Data.NumRecords()), len(body))
+	// The compiler keeps locals in registers, fields it does not.
+	offsets, micros, counts := c.offsets, c.micros, c.headers
+	keys, values := c.key, c.value
 	last := int64(-1)
 	it := b.Data.Records(body)
 	for it.Next() {
@@ -126,20 +132,20 @@ func (c *columns) add(b Batch, body []byte) error {
 			return fmt.Errorf("%w: offset delta %d after %d", ErrCorrupt, r.OffsetDelta, last)
 		}
 		last = int64(r.OffsetDelta)
-		c.offsets = append(c.offsets, b.BaseOffset+last)
+		offsets = append(offsets, b.BaseOffset+last)
 		switch ms := r.Timestamp; {
 		case ms == record.NoTimestamp:
-			c.micros = append(c.micros, nullInt)
+			micros = append(micros, nullInt)
 			c.noTime++
 		case ms > math.MaxInt64/1000 || ms < math.MinInt64/1000:
 			return fmt.Errorf("%w: timestamp %d", ErrCorrupt, ms)
 		default:
-			c.micros = append(c.micros, ms*1000)
+			micros = append(micros, ms*1000)
 		}
-		c.key.add(r.Key)
-		c.value.add(r.Value)
+		keys.add(r.Key)
+		values.add(r.Value)
 		n := int32(r.Headers.Len())
-		c.headers = append(c.headers, n)
+		counts = append(counts, n)
 		if n > 0 {
 			if err := c.addHeaders(r.Headers); err != nil {
 				return err
@@ -149,6 +155,8 @@ func (c *columns) add(b Batch, body []byte) error {
 	if err := it.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
+	c.offsets, c.micros, c.headers = offsets, micros, counts
+	c.key, c.value = keys, values
 	n := len(c.offsets) - c.n
 	c.n += n
 	c.partitions = addRun(c.partitions, b.Partition, n)
@@ -178,7 +186,7 @@ func (c *columns) grow(n, size int) {
 	c.headers = reserve(c.headers, n)
 	c.key.lens = reserve(c.key.lens, n)
 	c.value.lens = reserve(c.value.lens, n)
-	c.value.plain = reserve(c.value.plain, size)
+	c.value.plain = reserve(c.value.plain, size+4*n)
 }
 
 // reserve returns s with room for n more items, growing by half at least.

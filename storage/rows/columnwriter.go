@@ -186,9 +186,12 @@ func (w *columnWriter) flat(l leaf, col *byteColumn, codec int32) {
 		end, to, nulls := cutPage(col, at, pos)
 		m := pageMeta{firstRow: int64(at), rows: end - at, nulls: nulls}
 		w.levels = w.levels[:0]
-		if nulls == 0 {
+		switch nulls {
+		case 0:
 			w.levels = appendConstantLevels(w.levels, 1, m.rows)
-		} else {
+		case m.rows:
+			w.levels = appendConstantLevels(w.levels, 0, m.rows)
+		default:
 			w.def = w.def[:0]
 			for _, n := range col.lens[at:end] {
 				w.def = append(w.def, byte(uint32(n)>>31^1)) // 0 if n is negative

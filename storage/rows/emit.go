@@ -2,6 +2,7 @@ package rows
 
 import (
 	"fmt"
+	"sync"
 
 	"sluice/protocol/record"
 )
@@ -12,14 +13,22 @@ type emitter struct {
 	tables  map[int32]*table
 	builder record.Builder
 	headers record.Headers
+	header  [record.HeaderSize]byte // for an idle builder
 	out     []byte
 	done    []Encoded
 	open    bool                 // there is a batch at hand
 	typ     record.TimestampType // its
 }
 
+// keepHeaders is the most bytes of headers that an idle emitter keeps room for.
+const keepHeaders = 64 << 10
+
+// emitters keep what a record.Builder holds beside the batch.
+var emitters = sync.Pool{New: func() any { return new(emitter) }}
+
 func newEmitter(limits Limits, tables map[int32]*table) *emitter {
-	e := &emitter{limits: limits, tables: tables}
+	e := emitters.Get().(*emitter)
+	e.limits, e.tables = limits, tables
 	size := 0
 	for _, t := range tables {
 		size += t.rows*(rowOverhead+8) + 256
@@ -39,7 +48,16 @@ func newEmitter(limits Limits, tables map[int32]*table) *emitter {
 }
 
 // emit writes the rows of segments, in their order, until limits are reached.
+// The emitter is gone then.
 func (e *emitter) emit(segments []segment) ([]Encoded, error) {
+	defer func() {
+		if e.headers.Size() > keepHeaders {
+			e.headers = record.Headers{}
+		}
+		e.builder.Reset(e.header[:0], record.Params{}) // lets go of out
+		e.limits, e.tables, e.out, e.done, e.open = Limits{}, nil, nil, nil, false
+		emitters.Put(e)
+	}()
 	begin := len(e.out)
 	for _, s := range segments {
 		t := e.tables[s.group]

@@ -10,10 +10,11 @@ import (
 
 // Pages end after so many rows, or at so many bytes of values if that comes
 // first. Small pages stay in the CPU's cache while they are compressed, and let
-// readers fetch a part of a column; each costs some 50 bytes.
+// readers fetch a part of a column; each costs some 50 bytes. Snappy works in blocks
+// of 64 KiB: with its levels a page is just below two.
 const (
 	pageRows  = 8192
-	pageBytes = 128 << 10
+	pageBytes = 126 << 10
 )
 
 // pageMeta is what the page index says of a page [F PageIndex.md].
