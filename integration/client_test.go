@@ -1,0 +1,283 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// clientTimeout bounds what a client does in one go, start of a JVM or Python on a
+// busy machine included.
+const clientTimeout = 2 * time.Minute
+
+// client is a Kafka client in a language of its own, driven as clients/README.md
+// says.
+type client struct {
+	name    string
+	codecs  []string
+	command func(t *testing.T) (env, command []string)
+	// plain says what the client can not tell or send: sample goes through it.
+	plain func(r *record)
+}
+
+var allCodecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
+
+// clients are those whose programs lie in clients/. kcat has a file of its own.
+var clients = []client{
+	{name: "Java", codecs: allCodecs, command: func(t *testing.T) ([]string, []string) {
+		return nil, []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+			"-cp", java(t), "Client"}
+	}},
+	{name: "confluent-kafka-python", codecs: allCodecs, command: pythonScript("confluent.py")},
+	{name: "kafka-python", codecs: allCodecs, command: pythonScript("kafkapython.py"), plain: func(r *record) {
+		needsKeyOrValue(r)
+		for i := range r.headers {
+			if r.headers[i].value == nil {
+				r.headers[i].value = []byte{}
+			}
+		}
+	}},
+	{name: "aiokafka", codecs: allCodecs, command: pythonScript("aio.py"), plain: needsKeyOrValue},
+	{name: "kafkajs", codecs: allCodecs, command: func(t *testing.T) ([]string, []string) {
+		return []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}, []string{"node", node(t, "kafkajs")}
+	}, plain: func(r *record) {
+		// Its headers are an object, so that names are unique, and it knows no null
+		// ones.
+		if len(r.headers) == 3 {
+			r.headers = r.headers[:1]
+		}
+	}},
+}
+
+// needsKeyOrValue is for clients that refuse a record with neither.
+func needsKeyOrValue(r *record) {
+	if r.key == nil && r.value == nil {
+		r.key = []byte("a tombstone's")
+	}
+}
+
+func pythonScript(name string) func(t *testing.T) ([]string, []string) {
+	return func(t *testing.T) ([]string, []string) {
+		interpreter := python(t, filepath.Join("clients", "python"))
+		return []string{"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"},
+			[]string{interpreter, script("clients", "python", name)}
+	}
+}
+
+// start starts the client's program.
+func (c client) start(t *testing.T, args ...string) *process {
+	t.Helper()
+	env, command := c.command(t)
+	return start(t, c.name+" "+args[0], env, append(command, args...)...)
+}
+
+// create makes a topic.
+func (c client) create(t *testing.T, b *sluice, topic string, partitions int) {
+	t.Helper()
+	p := c.start(t, "create", b.address, topic, strconv.Itoa(partitions))
+	if code := p.wait(clientTimeout); code != 0 {
+		t.Fatalf("%s can not create a topic: exit code %d", c.name, code)
+	}
+}
+
+// sample is what this client can write of sample.
+func (c client) sample(tag string, n int, partitions int32) []record {
+	records := sample(tag, n, partitions)
+	if c.plain != nil {
+		for i := range records {
+			c.plain(&records[i])
+		}
+	}
+	return records
+}
+
+// produce writes records and returns them as they were acked: with partitions and
+// offsets, in the order written.
+func (c client) produce(t *testing.T, b *sluice, topic, codec string, records []record) []record {
+	t.Helper()
+	p := c.start(t, "produce", b.address, topic, codec)
+	for _, r := range records {
+		fmt.Fprintln(p.in, r.line())
+	}
+	p.in.Close()
+	if code := p.wait(clientTimeout); code != 0 {
+		t.Fatalf("%s can not produce with %s: exit code %d", c.name, codec, code)
+	}
+	acked := slices.Clone(records)
+	count := 0
+	scanLines(p.out.String(), func(line []byte) {
+		var i int
+		var at id
+		if _, err := fmt.Sscanf(string(line), "acked\t%d\t%d\t%d", &i, &at.partition, &at.offset); err != nil {
+			t.Fatalf("%s: %q: %v", c.name, line, err)
+		}
+		if want := records[i].partition; want != anyPartition && want != at.partition {
+			t.Fatalf("%s: record %d for partition %d went to %d", c.name, i, want, at.partition)
+		}
+		acked[i].partition, acked[i].offset = at.partition, at.offset
+		count++
+	})
+	if count != len(records) {
+		t.Fatalf("%s: %d of %d records were acked", c.name, count, len(records))
+	}
+	requireInOrder(t, c.name, acked)
+	return acked
+}
+
+// requireInOrder checks that records that one producer wrote to a partition have
+// rising offsets.
+func requireInOrder(t *testing.T, who string, records []record) {
+	t.Helper()
+	last := map[int32]int64{}
+	for _, r := range records {
+		if before, ok := last[r.partition]; ok && r.offset <= before {
+			t.Fatalf("%s: partition %d: offset %d after %d", who, r.partition, r.offset, before)
+		}
+		last[r.partition] = r.offset
+	}
+}
+
+// consume starts a member of a group.
+func (c client) consume(t *testing.T, b *sluice, topic, group string) *member {
+	t.Helper()
+	return &member{process: c.start(t, "consume", b.address, topic, group), parse: parseConsumed}
+}
+
+// member is a running consumer in a group.
+type member struct {
+	*process
+	// parse reads a line of the program: a record, or the partitions it has now.
+	parse func(line string) (r *record, assigned []int32, err error)
+	// asides is where the program tells of partitions, if not beside the records.
+	asides *lines
+}
+
+func parseConsumed(line string) (*record, []int32, error) {
+	kind, rest, _ := strings.Cut(line, "\t")
+	switch kind {
+	case "record":
+		r, err := parseRecord(rest)
+		return &r, nil, err
+	case "assigned":
+		partitions := []int32{}
+		for _, field := range strings.Split(rest, ",") {
+			if field == "" {
+				continue
+			}
+			p, err := strconv.ParseInt(field, 10, 32)
+			if err != nil {
+				return nil, nil, err
+			}
+			partitions = append(partitions, int32(p))
+		}
+		return nil, partitions, nil
+	}
+	return nil, nil, nil // something for people
+}
+
+// told is what the member has printed so far.
+func (m *member) told() (records []record, assigned []int32) {
+	m.t.Helper()
+	all, _, _ := m.out.from(0)
+	if m.asides != nil {
+		more, _, _ := m.asides.from(0)
+		all = append(slices.Clone(all), more...)
+	}
+	for _, line := range all {
+		r, partitions, err := m.parse(line)
+		switch {
+		case err != nil:
+			m.t.Fatalf("%s: %v", m.name, err)
+		case r != nil:
+			records = append(records, *r)
+		case partitions != nil:
+			assigned = partitions
+		}
+	}
+	requireInOrder(m.t, m.name, records)
+	return records, assigned
+}
+
+// leave ends the member as its client does: it commits and leaves the group.
+func (m *member) leave() {
+	m.t.Helper()
+	fmt.Fprintln(m.in)
+	m.in.Close()
+	if code := m.wait(clientTimeout); code != 0 {
+		m.t.Fatalf("%s ended with exit code %d", m.name, code)
+	}
+}
+
+// members is a group.
+type members []*member
+
+// balance waits until the members share all partitions among them.
+func (ms members) balance(t *testing.T, partitions int) {
+	t.Helper()
+	ms.until(t, "the members do not share the partitions", func() bool {
+		owned := map[int32]int{}
+		for _, m := range ms {
+			_, assigned := m.told()
+			if len(assigned) == 0 {
+				return false
+			}
+			for _, p := range assigned {
+				owned[p]++
+			}
+		}
+		for _, owners := range owned {
+			if owners != 1 {
+				return false
+			}
+		}
+		return len(owned) == partitions
+	})
+}
+
+// read waits until the members have read n records, and returns all that they have
+// by then.
+func (ms members) read(t *testing.T, n int) []record {
+	t.Helper()
+	var all []record
+	ms.until(t, fmt.Sprintf("the members have not read %d records", n), func() bool {
+		all = nil
+		for _, m := range ms {
+			records, _ := m.told()
+			all = append(all, records...)
+		}
+		return len(all) >= n
+	})
+	return all
+}
+
+func (ms members) until(t *testing.T, otherwise string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(clientTimeout); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			for _, m := range ms {
+				records, assigned := m.told()
+				t.Logf("%s: %d records, partitions %v", m.name, len(records), assigned)
+			}
+			t.Fatal(otherwise)
+		}
+		for _, m := range ms {
+			select {
+			case <-m.ended:
+				t.Fatalf("%s has ended by itself", m.name)
+			default:
+			}
+		}
+	}
+}
+
+func (ms members) leave() {
+	for _, m := range ms {
+		m.leave()
+	}
+}

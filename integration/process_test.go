@@ -1,0 +1,219 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stopTimeout bounds the orderly end of a process; sluice drains within 20 s.
+const stopTimeout = 30 * time.Second
+
+// process is a program that a test started. It ends with the test.
+type process struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *lines // standard output
+	err  *lines // standard error
+
+	ended chan struct{} // closed when the process has ended and waitErr is set
+	state error         // what Wait said
+}
+
+// start starts a program in a directory of its own with env added to the
+// environment. If the test fails, the log shows the end of what the program
+// wrote.
+func start(t *testing.T, name string, env []string, command ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: name, out: newLines(), err: newLines(), ended: make(chan struct{})}
+	p.cmd = exec.Command(command[0], command[1:]...)
+	p.cmd.Dir, p.cmd.Env = t.TempDir(), append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	// Its own group, so that its children end with it; and it does not outlive a
+	// test binary that is killed.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = stopTimeout
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	go func() {
+		p.state = p.cmd.Wait()
+		p.out.close()
+		p.err.close()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s: standard output, its end:\n%s", name, p.out.tail(20))
+			t.Logf("%s: standard error, its end:\n%s", name, p.err.tail(40))
+		}
+	})
+	return p
+}
+
+// kill ends the process and its children by SIGKILL and waits for the end.
+func (p *process) kill() {
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	// The group's id stays ours until Wait has returned, which is after ended.
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.ended
+}
+
+// terminate asks the process to end.
+func (p *process) terminate() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("%s: %v", p.name, err)
+	}
+}
+
+// wait is the exit code of a process that ends within the time.
+func (p *process) wait(within time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(within):
+		p.t.Fatalf("%s has not ended within %s", p.name, within)
+	}
+	var exit *exec.ExitError
+	if p.state != nil && !errors.As(p.state, &exit) {
+		p.t.Fatalf("%s: %v", p.name, p.state)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// lines collects what a program writes, line by line.
+type lines struct {
+	mu      sync.Mutex
+	all     []string
+	partial []byte
+	closed  bool
+	changed chan struct{} // closed, and replaced, at each change
+}
+
+func newLines() *lines { return &lines{changed: make(chan struct{})} }
+
+// Write takes what the program wrote; exec calls it from one goroutine.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.partial = append(l.partial, p...)
+	for {
+		i := bytes.IndexByte(l.partial, '\n')
+		if i < 0 {
+			break
+		}
+		l.all = append(l.all, string(l.partial[:i]))
+		l.partial = l.partial[i+1:]
+	}
+	l.wake()
+	return len(p), nil
+}
+
+func (l *lines) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.partial) > 0 {
+		l.all, l.partial = append(l.all, string(l.partial)), nil
+	}
+	l.closed = true
+	l.wake()
+}
+
+// wake is called with mu held.
+func (l *lines) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// from is the lines from index i on, the channel that tells of more, and whether
+// there can be more.
+func (l *lines) from(i int) (more []string, changed <-chan struct{}, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all[i:], l.changed, l.closed
+}
+
+func (l *lines) tail(n int) string {
+	all, _, _ := l.from(0)
+	return strings.Join(all[max(0, len(all)-n):], "\n")
+}
+
+func (l *lines) String() string { return l.tail(1 << 30) }
+
+// each calls f for every line until f is done with it, the program has ended or
+// the time is over. It tells whether f was done.
+func (l *lines) each(within time.Duration, f func(line string) (done bool)) bool {
+	deadline := time.After(within)
+	for i := 0; ; {
+		more, changed, closed := l.from(i)
+		for _, line := range more {
+			if i++; f(line) {
+				return true
+			}
+		}
+		if closed {
+			return false
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+// freePort is a port of the loopback interface that nobody has. It lies below
+// the range that the kernel takes ports of outgoing connections from: a broker
+// that restarts must get the same one again.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		ln.Close()
+		return port
+	}
+	t.Fatal("no free port between 20000 and 32000")
+	return 0
+}
+
+// scanLines calls f for each line of text.
+func scanLines(text string, f func(line []byte)) {
+	s := bufio.NewScanner(strings.NewReader(text))
+	s.Buffer(nil, 64<<20)
+	for s.Scan() {
+		f(s.Bytes())
+	}
+}
+
+// script is the path of a script in this folder.
+func script(path ...string) string { return filepath.Join(append([]string{source}, path...)...) }

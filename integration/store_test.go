@@ -1,0 +1,145 @@
+//go:build integration
+
+package integration
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// store is where a broker keeps its topics, and how others get there.
+type store struct {
+	name string
+	url  string   // for --store
+	env  []string // for sluice and for engines
+}
+
+// table is the URL of a table in the store as Delta engines take it.
+func (s store) table(path string) string { return strings.TrimRight(s.url, "/") + "/" + path }
+
+// eachStore runs a test on a local directory and on MinIO.
+func eachStore(t *testing.T, test func(t *testing.T, s store)) {
+	t.Run("directory", func(t *testing.T) { test(t, directory(t)) })
+	t.Run("MinIO", func(t *testing.T) { test(t, startMinIO(t).store("lake/kafka")) })
+}
+
+func directory(t *testing.T) store {
+	t.Helper()
+	return store{name: "directory", url: filepath.Join(t.TempDir(), "store")}
+}
+
+const (
+	minioUser     = "integration"
+	minioPassword = "integration-secret"
+)
+
+// minio is a running MinIO with one drive.
+type minio struct {
+	*process
+	address string
+}
+
+// startMinIO starts a MinIO with an empty drive that ends with the test.
+func startMinIO(t *testing.T) *minio {
+	t.Helper()
+	path := minioBinary(t)
+	address := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	env := []string{"MINIO_ROOT_USER=" + minioUser, "MINIO_ROOT_PASSWORD=" + minioPassword,
+		"MINIO_BROWSER=off", "MINIO_CALLHOME_ENABLE=off", "MINIO_UPDATE=off", "HOME=" + t.TempDir()}
+	m := &minio{address: address}
+	m.process = start(t, "minio", env, path, "server", "--quiet", "--address", address, t.TempDir())
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get("http://" + address + "/minio/health/cluster")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return m
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("minio does not serve: %v", err)
+		}
+		select {
+		case <-m.ended:
+			t.Fatalf("minio has ended:\n%s", m.err)
+		default:
+		}
+	}
+}
+
+// store is a store in a bucket, which sluice makes.
+func (m *minio) store(path string) store {
+	return store{name: "MinIO", url: "s3://" + path, env: m.credentials(minioUser, minioPassword)}
+}
+
+// credentials is the environment of a client of this server. Profiles of the
+// user who runs the tests stay out.
+func (m *minio) credentials(user, password string) []string {
+	return []string{
+		"AWS_ENDPOINT_URL=http://" + m.address, "AWS_ALLOW_HTTP=true", "AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=" + user, "AWS_SECRET_ACCESS_KEY=" + password, "AWS_SESSION_TOKEN=",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+}
+
+// sluice is a running `sluice serve`.
+type sluice struct {
+	*process
+	store   store
+	address string // of Kafka
+	http    string
+	args    []string
+}
+
+// startSluice starts a broker on a store and waits until it serves.
+func startSluice(t *testing.T, s store, args ...string) *sluice {
+	t.Helper()
+	b := &sluice{store: s, args: args}
+	b.address = "127.0.0.1:" + strconv.Itoa(freePort(t))
+	b.http = "127.0.0.1:" + strconv.Itoa(freePort(t))
+	b.restart(t)
+	return b
+}
+
+// command is what starts the broker.
+func (b *sluice) command() []string {
+	return append([]string{binary, "serve", "--store", b.store.url, "--http", b.http,
+		"--listeners", "PLAINTEXT://" + b.address, "--log-level", "debug"}, b.args...)
+}
+
+// restart starts the broker once more: same store, same port.
+func (b *sluice) restart(t *testing.T) {
+	t.Helper()
+	b.process = start(t, "sluice", b.store.env, b.command()...)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get("http://" + b.http + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-b.ended:
+			t.Fatalf("sluice has ended:\n%s", b.err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("sluice is not ready: %v", err)
+		}
+	}
+}
+
+// stop ends the broker in order.
+func (b *sluice) stop(t *testing.T) {
+	t.Helper()
+	b.terminate()
+	if code := b.wait(stopTimeout); code != 0 {
+		t.Fatalf("sluice ended with exit code %d", code)
+	}
+}

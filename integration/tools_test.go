@@ -1,0 +1,108 @@
+//go:build integration
+
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// minioVersion is the last of MinIO's public history, which the Go proxy has.
+const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
+
+// minioBinary is MinIO, built from its source (which is under the AGPL: it is a
+// program beside ours and never linked). SLUICE_TEST_MINIO names a built one and
+// saves minutes.
+func minioBinary(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("SLUICE_TEST_MINIO"); path != "" {
+		return path
+	}
+	dir := installed(t, "minio", minioVersion, func(t *testing.T, dir string) {
+		sh(t, dir, []string{"GOBIN=" + dir, "GOFLAGS=", "CGO_ENABLED=0"},
+			"go", "install", "-trimpath", "-ldflags=-s -w", "github.com/minio/minio@"+minioVersion)
+	})
+	return filepath.Join(dir, "minio")
+}
+
+// python is the interpreter of a virtual environment with the packages of
+// FOLDER/requirements.txt.
+func python(t *testing.T, folder string) string {
+	t.Helper()
+	pins := pinned(t, folder, "requirements.txt")
+	dir := installed(t, "python-"+filepath.Base(folder), pins, func(t *testing.T, dir string) {
+		sh(t, dir, nil, "python3", "-m", "venv", dir)
+		sh(t, dir, nil, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check",
+			"--only-binary", ":all:", "-r", filepath.Join(source, folder, "requirements.txt"))
+	})
+	return filepath.Join(dir, "bin", "python")
+}
+
+// node is the script of a folder in clients/, beside its packages.
+func node(t *testing.T, folder string) string {
+	t.Helper()
+	script := pinned(t, "clients", folder, "client.mjs")
+	pins := pinned(t, "clients", folder, "package.json")
+	dir := installed(t, "node-"+folder, pins, func(t *testing.T, dir string) {
+		write(t, filepath.Join(dir, "package.json"), pins)
+		// No scripts of packages: they would download or compile. No lock file: it
+		// would name a registry, and these packages pin what they need themselves.
+		sh(t, dir, nil, "npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
+	})
+	// A script finds its packages beside it.
+	path := filepath.Join(dir, "client.mjs")
+	write(t, path, script)
+	return path
+}
+
+// java is the class path of the client in clients/java, compiled.
+func java(t *testing.T) string {
+	t.Helper()
+	pins := pinned(t, "clients", "java", "pom.xml") + pinned(t, "clients", "java", "Client.java")
+	dir := installed(t, "java", pins, func(t *testing.T, dir string) {
+		from := filepath.Join(source, "clients", "java")
+		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(from, "pom.xml"),
+			"dependency:copy-dependencies", "-DoutputDirectory="+dir)
+		sh(t, dir, nil, "javac", "-cp", filepath.Join(dir, "*"), "-d", dir, filepath.Join(from, "Client.java"))
+	})
+	return dir + string(os.PathListSeparator) + filepath.Join(dir, "*")
+}
+
+// kcat is the path of kcat, a Debian package. Root installs it; others are told to.
+func kcat(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("kcat"); err == nil {
+		return path
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("kcat is not installed: apt-get install kcat")
+	}
+	installed(t, "kcat", "kcat", func(t *testing.T, dir string) {
+		env := []string{"DEBIAN_FRONTEND=noninteractive"}
+		sh(t, dir, env, "apt-get", "update", "-qq")
+		sh(t, dir, env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "kcat")
+	})
+	path, err := exec.LookPath("kcat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// write replaces a file, at once for readers of other processes.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer temporary.Close()
+	if _, err := temporary.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		t.Fatal(err)
+	}
+}
