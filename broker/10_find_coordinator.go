@@ -16,8 +16,8 @@ const (
 
 // FindCoordinator, versions 0 to 6; from 4 on for several keys at once (KIP-699).
 // This broker coordinates all groups. Transactions and share groups are not
-// served: the answer is one that clients do not retry, so that they fail at once
-// and say why.
+// served. A transactional id is not authorized, whoever uses it: the one error
+// that librdkafka and Java both take for final, while others are retried for ever.
 func (b *Broker) findCoordinator(_ context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.FindCoordinatorRequest)
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
@@ -47,7 +47,7 @@ func checkCoordinator(kind int8, version int16) error {
 	case kind == coordinatorGroup:
 		return nil
 	case kind == coordinatorTransaction:
-		return refuse(kerr.InvalidRequest, "Transactions are not supported by this broker.")
+		return refuse(kerr.TransactionalIDAuthorizationFailed, "Transactions are not supported by this broker.")
 	case kind == coordinatorShare && version >= 6:
 		return refuse(kerr.InvalidRequest, "Share groups are not supported by this broker.")
 	}

@@ -27,6 +27,7 @@ func (b *Broker) createTopics(ctx context.Context, r *request) (kmsg.Response, e
 		if errs[i] == nil {
 			p := plans[i]
 			infos[i], errs[i] = b.topics.Create(ctx, p.name, p.partitions, p.configs, req.ValidateOnly)
+			errs[i] = inTime(ctx, errs[i])
 		}
 	})
 

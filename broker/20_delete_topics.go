@@ -32,7 +32,7 @@ func (b *Broker) deleteTopics(ctx context.Context, r *request) (kmsg.Response, e
 	deletions := b.planDeletions(wanted, r.version)
 	each(len(deletions), func(i int) {
 		if d := &deletions[i]; d.err == nil {
-			d.err = b.topics.Delete(ctx, d.info.Name, d.info.ID)
+			d.err = inTime(ctx, b.topics.Delete(ctx, d.info.Name, d.info.ID))
 		}
 	})
 	b.forgetOffsets(ctx, deletions)

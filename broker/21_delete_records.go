@@ -40,7 +40,7 @@ func (b *Broker) deleteTopicRecords(ctx context.Context, t *kmsg.DeleteRecordsRe
 		if partitionErr == nil {
 			p.LowWatermark, partitionErr = deletePartitionRecords(ctx, topic, p.Partition, t.Partitions[i].Offset)
 		}
-		p.ErrorCode = errorCode(partitionErr)
+		p.ErrorCode = errorCode(inTime(ctx, partitionErr))
 		answer.Partitions[i] = p
 	})
 	return answer

@@ -25,6 +25,7 @@ func (b *Broker) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 		answer := kmsg.NewDescribeConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
 		entries, err := b.describeResource(ctx, resource.ResourceType, resource.ResourceName)
+		err = inTime(ctx, err)
 		answer.ErrorCode, answer.ErrorMessage = errorCode(err), errorMessage(err)
 		answer.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, 0, len(entries))
 		for _, e := range entries {

@@ -45,6 +45,7 @@ func (b *Broker) alterConfigs(ctx context.Context, r *request) (kmsg.Response, e
 		}
 		answer := kmsg.NewAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
+		err = inTime(ctx, err)
 		answer.ErrorCode, answer.ErrorMessage = errorCode(err), errorMessage(err)
 		resp.Resources[i] = answer
 	})

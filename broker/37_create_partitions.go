@@ -42,7 +42,7 @@ func (b *Broker) createPartitions(ctx context.Context, r *request) (kmsg.Respons
 	}
 	each(len(wanted), func(i int) {
 		if errs[i] == nil && !req.ValidateOnly {
-			errs[i] = b.topics.AddPartitions(ctx, wanted[i].Topic, wanted[i].Count)
+			errs[i] = inTime(ctx, b.topics.AddPartitions(ctx, wanted[i].Topic, wanted[i].Count))
 		}
 	})
 

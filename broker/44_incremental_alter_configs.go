@@ -44,6 +44,7 @@ func (b *Broker) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.
 		}
 		answer := kmsg.NewIncrementalAlterConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
+		err = inTime(ctx, err)
 		answer.ErrorCode, answer.ErrorMessage = errorCode(err), errorMessage(err)
 		resp.Resources[i] = answer
 	})

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,6 +63,15 @@ func within(ctx context.Context, millis int32) (context.Context, context.CancelF
 		timeout = adminTimeout
 	}
 	return context.WithTimeout(ctx, timeout)
+}
+
+// inTime makes a failure that comes of the end of ctx, which within has set,
+// REQUEST_TIMED_OUT: the store is not to blame for it.
+func inTime(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, storage.ErrUnavailable) || errors.Is(err, ctx.Err())) {
+		return &refusal{kerr.RequestTimedOut, err.Error()}
+	}
+	return err
 }
 
 // each calls f with 0 to n-1, some at a time, and returns when all have returned.

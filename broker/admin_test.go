@@ -79,6 +79,30 @@ func TestWithinBoundsTheTimeoutOfARequest(t *testing.T) {
 	}
 }
 
+func TestOnlyTheEndOfItsTimeIsATimeout(t *testing.T) {
+	running, ended := t.Context(), func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		return ctx
+	}()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		want int16
+	}{
+		{running, nil, 0},
+		{ended, nil, 0},
+		{running, storage.ErrUnavailable, kerr.KafkaStorageError.Code},
+		{ended, storage.ErrUnavailable, kerr.RequestTimedOut.Code},
+		{ended, context.DeadlineExceeded, kerr.RequestTimedOut.Code},
+		{ended, storage.ErrTopicExists, kerr.TopicAlreadyExists.Code},
+	} {
+		if got := errorCode(inTime(c.ctx, c.err)); got != c.want {
+			t.Errorf("%v after %v: %d, want %d", c.err, c.ctx.Err(), got, c.want)
+		}
+	}
+}
+
 func TestManualAssignments(t *testing.T) {
 	partition := func(index int32, replicas ...int32) kmsg.CreateTopicsRequestTopicReplicaAssignment {
 		return kmsg.CreateTopicsRequestTopicReplicaAssignment{Partition: index, Replicas: replicas}
@@ -345,7 +369,7 @@ func TestFindCoordinator(t *testing.T) {
 		code    int16
 	}{
 		{0, 0, 0}, {3, 0, 0}, {4, 0, 0}, {6, 0, 0},
-		{1, 1, kerr.InvalidRequest.Code}, {6, 1, kerr.InvalidRequest.Code},
+		{1, 1, kerr.TransactionalIDAuthorizationFailed.Code}, {6, 1, kerr.TransactionalIDAuthorizationFailed.Code},
 		{5, 2, kerr.InvalidRequest.Code}, {6, 2, kerr.InvalidRequest.Code}, {6, 3, kerr.InvalidRequest.Code},
 	} {
 		req := kmsg.NewPtrFindCoordinatorRequest()

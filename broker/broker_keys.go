@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -55,35 +54,35 @@ type brokerKey struct {
 	kind     storage.ConfigType
 	standard string               // the default
 	unset    bool                 // there is no default
-	value    func(*Config) string // the field of Config, if it has one
+	value    func(*Broker) string // the field of Config, if it has one
 	doc      string
 }
 
 // brokerKeys are the broker configs that are no synonyms of topic configs: those
 // that this broker acts on, and those that tools ask a broker for.
 var brokerKeys = []brokerKey{
-	{name: "advertised.listeners", kind: storage.ConfigList, unset: true, value: func(c *Config) string {
-		return listenersText(c, func(l Listener) string { return fmt.Sprintf("%s://%s:%d", l.Name, l.Host, l.Port) })
+	{name: "advertised.listeners", kind: storage.ConfigList, unset: true, value: func(b *Broker) string {
+		return b.listenersText(func(l *Listener) string { return l.Name + "://" + l.address() })
 	}, doc: "The addresses that clients are told to connect to."},
 	{name: "auto.create.topics.enable", kind: storage.ConfigBoolean, standard: "true",
-		value: func(c *Config) string { return strconv.FormatBool(c.AutoCreateTopics) },
+		value: func(b *Broker) string { return strconv.FormatBool(b.config.AutoCreateTopics) },
 		doc:   "Whether a topic that a client asks for and that does not exist is made."},
 	{name: "broker.id", kind: storage.ConfigInt, standard: "-1",
-		value: func(c *Config) string { return strconv.Itoa(int(c.NodeID)) },
+		value: func(b *Broker) string { return strconv.Itoa(int(b.config.NodeID)) },
 		doc:   "The older name of node.id."},
 	{name: "broker.rack", kind: storage.ConfigString, unset: true,
-		value: func(c *Config) string { return c.Rack },
+		value: func(b *Broker) string { return b.config.Rack },
 		doc:   "The rack or availability zone of the broker."},
 	{name: "connections.max.idle.ms", kind: storage.ConfigLong, standard: "600000",
-		value: func(c *Config) string { return strconv.FormatInt(c.IdleTimeout.Milliseconds(), 10) },
+		value: func(b *Broker) string { return strconv.FormatInt(b.config.IdleTimeout.Milliseconds(), 10) },
 		doc:   "After how long without requests a connection is closed, in ms."},
 	{name: "default.replication.factor", kind: storage.ConfigInt, standard: "1",
 		doc: "The replication factor of new topics; the object store replicates, so it is always 1."},
 	{name: "delete.topic.enable", kind: storage.ConfigBoolean, standard: "true",
-		value: func(c *Config) string { return strconv.FormatBool(c.DeleteTopics) },
+		value: func(b *Broker) string { return strconv.FormatBool(b.config.DeleteTopics) },
 		doc:   "Whether clients may delete topics."},
 	{name: "fetch.max.bytes", kind: storage.ConfigInt, standard: "57671680",
-		value: func(c *Config) string { return strconv.Itoa(int(c.FetchMaxBytes)) },
+		value: func(b *Broker) string { return strconv.Itoa(int(b.config.FetchMaxBytes)) },
 		doc:   "How many bytes of records one Fetch response holds at most."},
 	{name: "group.initial.rebalance.delay.ms", kind: storage.ConfigInt, standard: "3000",
 		doc: "How long an empty group waits for more members before its first generation, in ms."},
@@ -96,22 +95,22 @@ var brokerKeys = []brokerKey{
 	// Gone from Kafka 4, but tools still derive what a cluster can do from it.
 	{name: "inter.broker.protocol.version", kind: storage.ConfigString, standard: "4.0-IV3",
 		doc: "The version of Kafka that this broker is like."},
-	{name: "listeners", kind: storage.ConfigList, standard: "PLAINTEXT://:9092", value: func(c *Config) string {
-		return listenersText(c, func(l Listener) string { return l.Name + "://" + l.Bind })
+	{name: "listeners", kind: storage.ConfigList, standard: "PLAINTEXT://:9092", value: func(b *Broker) string {
+		return b.listenersText(func(l *Listener) string { return l.Name + "://" + l.Bind })
 	}, doc: "The addresses that the broker listens on."},
 	{name: keyLogDirs, kind: storage.ConfigList, unset: true,
 		doc: "The URL under which all topics are."},
 	{name: "max.connections", kind: storage.ConfigInt, standard: "20000",
-		value: func(c *Config) string { return strconv.Itoa(c.MaxConnections) },
+		value: func(b *Broker) string { return strconv.Itoa(b.config.MaxConnections) },
 		doc:   "How many connections may be open at a time."},
 	{name: "max.connections.per.ip", kind: storage.ConfigInt, standard: "10000",
-		value: func(c *Config) string { return strconv.Itoa(c.MaxConnectionsPerIP) },
+		value: func(b *Broker) string { return strconv.Itoa(b.config.MaxConnectionsPerIP) },
 		doc:   "How many of them from one address."},
 	{name: "node.id", kind: storage.ConfigInt, standard: "1",
-		value: func(c *Config) string { return strconv.Itoa(int(c.NodeID)) },
+		value: func(b *Broker) string { return strconv.Itoa(int(b.config.NodeID)) },
 		doc:   "The id of this broker."},
 	{name: "num.partitions", kind: storage.ConfigInt, standard: "1",
-		value: func(c *Config) string { return strconv.Itoa(int(c.NumPartitions)) },
+		value: func(b *Broker) string { return strconv.Itoa(int(b.config.NumPartitions)) },
 		doc:   "The number of partitions of a new topic if nothing else is said."},
 	{name: "offset.metadata.max.bytes", kind: storage.ConfigInt, standard: strconv.Itoa(maxOffsetMetadata),
 		doc: "How long the text that comes with a committed offset may be, in bytes."},
@@ -124,13 +123,16 @@ var brokerKeys = []brokerKey{
 	{name: keyMaxPartitionsPerTopic, kind: storage.ConfigInt, standard: strconv.Itoa(defaultMaxPartitionsPerTopic),
 		doc: "How many partitions a topic may have."},
 	{name: "socket.request.max.bytes", kind: storage.ConfigInt, standard: "104857600",
-		value: func(c *Config) string { return strconv.Itoa(int(c.MaxFrame)) },
+		value: func(b *Broker) string { return strconv.Itoa(int(b.config.MaxFrame)) },
 		doc:   "How large a Produce request may be, in bytes."},
 }
 
-func listenersText(c *Config, text func(Listener) string) string {
+// listenersText lists the listeners, with the ports that were bound.
+func (b *Broker) listenersText(text func(*Listener) string) string {
+	b.mu.Lock() // guards the ports
+	defer b.mu.Unlock()
 	var listeners []string
-	for _, l := range c.Listeners {
+	for _, l := range b.listeners {
 		listeners = append(listeners, text(l))
 	}
 	return strings.Join(listeners, ",")

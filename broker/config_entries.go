@@ -117,7 +117,7 @@ func (b *Broker) brokerConfig(key brokerKey) configEntry {
 	}
 	value, ok := b.config.Broker[key.name]
 	if key.value != nil {
-		value = key.value(&b.config)
+		value = key.value(b)
 		ok = value != standard
 	}
 	if ok {
