@@ -9,11 +9,19 @@ import (
 	"sluice/offsets"
 )
 
-// tableVersionTag is the tag of an extension of ours: in flexible versions (6+)
-// each partition with a committed offset carries the version that the topic's
-// table had then, 8 bytes big endian. Clients skip tags that they do not know
-// (KIP-482); Kafka's own count up from 0.
+// tableVersionTag is the tag of an extension of ours: a group in a request (version
+// 8+) that has it, with any value, gets with each committed offset the version that
+// the topic's table had then, 8 bytes big endian, under the same tag. Kafka's own
+// tags count up from 0. By KIP-482 clients skip tags that they do not know, but
+// librdkafka 2.0 loses its place in the answer, and it is not the only one: nobody
+// gets a tag unasked.
 const tableVersionTag = 10_000
+
+// asksTableVersions tells whether a request has the tag.
+func asksTableVersions(tags *kmsg.Tags) (asks bool) {
+	tags.Each(func(tag uint32, _ []byte) { asks = asks || tag == tableVersionTag })
+	return asks
+}
 
 // OffsetFetch, versions 1 to 10: committed offsets of a group, from 8 on of several
 // groups, from 10 on of topics by id. No topics (null) means all. What was never
@@ -60,9 +68,13 @@ func (b *Broker) offsetFetch(_ context.Context, r *request) (kmsg.Response, erro
 func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = req.Group
+	tell := committedOffset
+	if asksTableVersions(&req.UnknownTags) {
+		tell = committedAtVersion
+	}
 	answer.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 	if req.Topics == nil && version >= 2 { // version 1 cannot ask for all
-		answer.Topics = b.allOffsets(req.Group)
+		answer.Topics = b.allOffsets(req.Group, tell)
 		return answer
 	}
 	for i := range req.Topics {
@@ -75,7 +87,7 @@ func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) 
 			p := noOffset(partition)
 			if err == nil {
 				if o, ok := b.offsets.Fetch(req.Group, info.Name, info.ID, partition); ok {
-					p = committedOffset(o)
+					p = tell(o)
 				}
 			} else if version >= 10 { // UNKNOWN_TOPIC_ID; an unknown name has no offsets
 				p.ErrorCode = errorCode(err)
@@ -87,8 +99,9 @@ func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) 
 	return answer
 }
 
-// allOffsets are all offsets that a group has committed for topics that still are.
-func (b *Broker) allOffsets(group string) []kmsg.OffsetFetchResponseGroupTopic {
+// allOffsets are all offsets that a group has committed for topics that still are,
+// each told by tell.
+func (b *Broker) allOffsets(group string, tell func(offsets.Offset) kmsg.OffsetFetchResponseGroupTopicPartition) []kmsg.OffsetFetchResponseGroupTopic {
 	topics := []kmsg.OffsetFetchResponseGroupTopic{}
 	for _, o := range b.offsets.Group(group) { // sorted by topic
 		if info, ok := b.topics.Lookup(o.Topic); !ok || info.ID != o.TopicID {
@@ -100,7 +113,7 @@ func (b *Broker) allOffsets(group string) []kmsg.OffsetFetchResponseGroupTopic {
 			topics = append(topics, topic)
 		}
 		last := &topics[len(topics)-1]
-		last.Partitions = append(last.Partitions, committedOffset(o))
+		last.Partitions = append(last.Partitions, tell(o))
 	}
 	return topics
 }
@@ -116,6 +129,12 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 func committedOffset(o offsets.Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
 	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, &o.Metadata
+	return p
+}
+
+// committedAtVersion is for those who ask for table versions.
+func committedAtVersion(o offsets.Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
+	p := committedOffset(o)
 	if o.TableVersion >= 0 {
 		p.UnknownTags.Set(tableVersionTag, binary.BigEndian.AppendUint64(nil, uint64(o.TableVersion)))
 	}

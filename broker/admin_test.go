@@ -446,7 +446,7 @@ func TestTheTableVersionTravelsAsAnUnknownTag(t *testing.T) {
 	resp.SetVersion(8)
 	group := kmsg.NewOffsetFetchResponseGroup()
 	topic := kmsg.NewOffsetFetchResponseGroupTopic()
-	topic.Partitions = append(topic.Partitions, committedOffset(offsets.Offset{TableVersion: 42}), committedOffset(offsets.Offset{TableVersion: -1}))
+	topic.Partitions = append(topic.Partitions, committedAtVersion(offsets.Offset{TableVersion: 42}), committedAtVersion(offsets.Offset{TableVersion: -1}))
 	group.Topics = append(group.Topics, topic)
 	resp.Groups = append(resp.Groups, group)
 

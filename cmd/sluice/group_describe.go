@@ -18,8 +18,9 @@ import (
 
 // tagTableVersion is the tagged field by which Sluice adds to each partition of
 // an OffsetFetch response (v8+) the version of the topic's table when the offset
-// was committed: 8 bytes, big endian. Clients skip tagged fields that they do not
-// know (KIP-482); Apache Kafka's own tags count up from 0.
+// was committed: 8 bytes, big endian. Only a group that has the tag in the request
+// gets it. Other brokers skip tagged fields that they do not know (KIP-482); Apache
+// Kafka's own tags count up from 0.
 const tagTableVersion = 10000
 
 // groupDescription is what `group describe` tells of one group.
@@ -102,7 +103,10 @@ func inspectGroup(ctx context.Context, c *client, group string) (groupDescriptio
 // committed asks for all committed offsets of a group, sorted by topic and partition.
 func (c *client) committed(ctx context.Context, group string) ([]groupOffset, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group = group // the client moves it to Groups for v8+, or leaves it for older brokers
+	ask := kmsg.NewOffsetFetchRequestGroup() // the client makes it another for brokers below v8
+	ask.Group = group
+	ask.UnknownTags.Set(tagTableVersion, nil)
+	req.Groups = append(req.Groups, ask)
 	resp, err := req.RequestWith(ctx, c.Client)
 	if err != nil {
 		return nil, err
