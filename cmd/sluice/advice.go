@@ -44,6 +44,28 @@ func isUsage(err error) bool {
 	return ok
 }
 
+// each takes an error of errors.Join apart, so that each of them is printed with
+// its own advice.
+func each(err error) []error {
+	if u, ok := err.(usageError); ok {
+		err = u.error
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	var text []string
+	for _, e := range joined.Unwrap() {
+		all = append(all, each(e)...)
+		text = append(text, e.Error())
+	}
+	if err.Error() != strings.Join(text, "\n") {
+		return []error{err} // of fmt.Errorf, which has words of its own
+	}
+	return all
+}
+
 func indent(text string) string {
 	return "  " + strings.ReplaceAll(text, "\n", "\n  ")
 }

@@ -34,7 +34,12 @@ func (b banner) write(w io.Writer) error {
 		}
 		add(label, text)
 	}
-	add("store", b.store)
+	inMemory := strings.HasPrefix(b.store, "mem://")
+	if inMemory {
+		add("store", b.store+"  (gone when this ends)")
+	} else {
+		add("store", b.store)
+	}
 	if b.probe != "" {
 		add("", b.probe)
 	}
@@ -48,7 +53,9 @@ func (b banner) write(w io.Writer) error {
 	}
 	add("try", `sluice produce hello "first record"`+flag)
 	add("", "sluice consume hello"+flag)
-	add("", "sluice table sql hello --engine duckdb"+flag)
+	if !inMemory {
+		add("", "sluice table sql hello --engine duckdb"+flag)
+	}
 	lines = append(lines, "", "")
 	_, err := io.WriteString(w, strings.Join(lines, "\n"))
 	return err

@@ -175,6 +175,9 @@ func unread(ctx context.Context, c *client, topic string, offsets map[int32]kgo.
 func poll(cmd *cobra.Command, c *client, f consumeFlags, ends map[int32]int64) error {
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	printer := f.format.printer(out, isTerminal(cmd.OutOrStdout()))
+	if f.group != "" {
+		defer c.AllowRebalance() // however it ends: the member could not leave otherwise
+	}
 	var printed int64
 	for {
 		ctx, cancel := cmd.Context(), context.CancelFunc(func() {})

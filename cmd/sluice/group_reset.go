@@ -187,7 +187,7 @@ func (c *client) finder(ctx context.Context, topic string, target position) (fun
 	return func(what string, partition int32) (int64, error) {
 		start, end := offsetOf(starts, topic, partition), offsetOf(ends, topic, partition)
 		if start >= 0 && end >= 0 && (target.n < start || target.n > end) {
-			return 0, usagef("%s: offset %d is outside the log, which has %d to %d", what, target.n, start, end)
+			return 0, fmt.Errorf("%s: offset %d is outside the log, which has %d to %d", what, target.n, start, end)
 		}
 		return target.n, nil
 	}, nil

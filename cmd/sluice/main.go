@@ -48,9 +48,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "sluice: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(stderr, "sluice:", err)
-	if todo := adviceOf(err); todo != "" {
-		fmt.Fprintln(stderr, indent(todo))
+	for _, err := range each(err) {
+		fmt.Fprintln(stderr, "sluice:", err)
+		if todo := adviceOf(err); todo != "" {
+			fmt.Fprintln(stderr, indent(todo))
+		}
 	}
 	if !began(cmd) || isUsage(err) {
 		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
@@ -78,7 +80,6 @@ read it, and every Delta engine reads the same bytes.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetVersionTemplate("sluice {{.Version}}\n")
 	root.AddCommand(
 		newServe(),
 		newTopic(),

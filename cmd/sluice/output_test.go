@@ -133,7 +133,7 @@ func TestSnippets(t *testing.T) {
 		if environment == "local" {
 			location = "file:///home/o'neil/sluice%20data/web.orders"
 		}
-		for engine, file := range engines {
+		for engine := range engines {
 			s, err := newSnippet("web.orders", location, func(name string) string { return variables[name] })
 			if err != nil {
 				t.Fatal(err)
@@ -145,7 +145,7 @@ func TestSnippets(t *testing.T) {
 			if strings.Contains(out.String(), "s3cr3t") {
 				t.Errorf("%s on %s prints a secret", engine, environment)
 			}
-			golden(t, environment+"_"+strings.TrimSuffix(file, ".tmpl"), out.String())
+			golden(t, environment+"_"+engine+".txt", out.String())
 		}
 	}
 }

@@ -235,6 +235,10 @@ func produce(cmd *cobra.Command, options []kgo.Opt, input func(func([]byte, erro
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
 	defer cancel()
 	flushErr := c.Flush(flush)
+	if flushErr != nil {
+		flushErr = advise(fmt.Errorf("the broker did not take %s within %s: %w", plural(c.BufferedProduceRecords(), "record"), adminTimeout, flushErr),
+			"They may be written all the same. The broker's log says why it waits; its store may be out.")
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"embed"
 	"fmt"
 	"io"
 	"maps"
@@ -9,60 +8,52 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 )
 
-//go:embed snippets/*.tmpl
-var snippetFiles embed.FS
-
-var snippetTemplates = template.Must(template.New("").Funcs(template.FuncMap{
-	"sql":    quoteSQL,
-	"python": strconv.Quote, // of ASCII and escapes that Python shares
-}).ParseFS(snippetFiles, "snippets/*.tmpl"))
-
-// engines are the templates by the engine's name.
-var engines = map[string]string{
-	"duckdb":  "duckdb.sql.tmpl",
-	"polars":  "polars.py.tmpl",
-	"spark":   "spark.py.tmpl",
-	"trino":   "trino.sql.tmpl",
-	"pathway": "pathway.py.tmpl",
+// engines write the snippet of one engine each, by its name. They are plain
+// functions, as text/template would keep the linker from leaving out unused
+// methods: a quarter of the binary.
+var engines = map[string]func(snippet) string{
+	"duckdb":  snippet.duckdb,
+	"polars":  snippet.polars,
+	"spark":   snippet.spark,
+	"trino":   snippet.trino,
+	"pathway": snippet.pathway,
 }
 
 func engineNames(separator string) string {
 	return strings.Join(slices.Sorted(maps.Keys(engines)), separator)
 }
 
-// snippet is what the templates know.
+// snippet is what is known of a table when it is to be read.
 type snippet struct {
-	Topic string
-	URL   string // as the broker tells it: s3://bucket/prefix/topic or file:///dir/topic
-	Path  string // of a table in a directory, without the scheme and its escapes
-	S3    bool
-	S3A   string // the URL for Hadoop: s3a://
+	topic string
+	name  string // an identifier made of the topic's name
+	url   string // as the broker tells it: s3://bucket/prefix/topic or file:///dir/topic
+	path  string // of a table in a directory, without the scheme and its escapes
 
-	Bucket   string
-	Endpoint string // with scheme; empty means AWS
-	Host     string // the endpoint without its scheme
-	TLS      bool
-	Region   string
-
-	Name string // an identifier made of the topic's name
+	s3       bool
+	bucket   string
+	endpoint string // with scheme; empty means Amazon
+	host     string // the endpoint without its scheme
+	tls      bool
+	region   string
 }
 
+// newSnippet takes the table's address as the broker tells it, and what only the
+// user's environment knows: how to reach the store.
 func newSnippet(topic, location string, getenv func(string) string) (snippet, error) {
 	u, err := url.Parse(location)
 	if err != nil {
 		return snippet{}, fmt.Errorf("address of the table: %w", err)
 	}
-	s := snippet{Topic: topic, URL: location, Name: identifier(topic), TLS: true,
-		Region: orElse(getenv("AWS_REGION"), orElse(getenv("AWS_DEFAULT_REGION"), "us-east-1"))}
+	s := snippet{topic: topic, url: location, name: identifier(topic), tls: true,
+		region: orElse(getenv("AWS_REGION"), orElse(getenv("AWS_DEFAULT_REGION"), "us-east-1"))}
 	switch u.Scheme {
 	case "file":
-		s.Path = u.Path
+		s.path = u.Path
 	case "s3":
-		s.S3, s.Bucket = true, u.Host
-		s.S3A = "s3a" + strings.TrimPrefix(location, "s3")
+		s.s3, s.bucket = true, u.Host
 		return s, s.setEndpoint(orElse(getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL")))
 	case "mem":
 		return s, advise(fmt.Errorf("topic %s is in the broker's memory, where no engine can read it", topic),
@@ -83,12 +74,34 @@ func (s *snippet) setEndpoint(endpoint string) error {
 	if err != nil || u.Host == "" || u.User != nil {
 		return fmt.Errorf("AWS_ENDPOINT_URL is not of the form http://host:port")
 	}
-	s.Endpoint, s.Host, s.TLS = u.Scheme+"://"+u.Host, u.Host, u.Scheme == "https"
+	s.endpoint, s.host, s.tls = u.Scheme+"://"+u.Host, u.Host, u.Scheme == "https"
 	return nil
 }
 
 func (s snippet) write(w io.Writer, engine string) error {
-	return snippetTemplates.ExecuteTemplate(w, engines[engine], s)
+	_, err := io.WriteString(w, engines[engine](s))
+	return err
+}
+
+// fill replaces the names in braces of a snippet: {name} as it is, 'name' in SQL's
+// and "name" in Python's quotes.
+func (s snippet) fill(text string) string {
+	values := map[string]string{
+		"topic": s.topic, "name": s.name, "url": s.url, "path": s.path, "jsonl": s.name + ".jsonl",
+		"s3a":     "s3a" + strings.TrimPrefix(s.url, "s3"), // Hadoop's scheme
+		"fileurl": "file://" + s.path,                      // for what takes no escapes in URLs
+		"local":   "local://" + s.path,
+		"bucket":  s.bucket, "endpoint": s.endpoint, "host": s.host, "region": s.region,
+		"tls": strconv.FormatBool(s.tls),
+	}
+	var pairs []string
+	for name, value := range values {
+		pairs = append(pairs,
+			"{"+name+"}", value,
+			"'{"+name+"}'", quoteSQL(value),
+			`"{`+name+`}"`, strconv.Quote(value)) // ASCII and escapes that Python shares
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // quoteSQL makes a string literal.
