@@ -282,13 +282,13 @@ func (c *conn) begin(r *request) (_ answer, err error) {
 func (c *conn) write() {
 	for call := range c.answers {
 		response, err := c.outcome(call)
+		call.held.release()
 		if err == nil && response != nil && c.ctx.Err() == nil {
 			err = c.send(call.request, response)
 		}
 		if err != nil {
 			c.close(err)
 		}
-		call.held.release()
 		c.unanswered.Add(-1)
 		if call.done != nil {
 			close(call.done)
