@@ -12,10 +12,18 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
+// maxRatio is, rounded up, how much each codec can shrink anything: what a page
+// claims beyond that is not allocated. Snappy copies 64 bytes for 3, LZ4 255 for
+// one, deflate 258 for two bits, zstd repeats 128 KiB for 4 bytes.
+var maxRatio = [...]int{codecSnappy: 32, codecGzip: 1040, codecZstd: 32 << 10, codecLZ4Raw: 256}
+
 // decompress appends src, which is full bytes when decompressed, to dst. The
-// caller has bounded full.
+// caller has bounded both.
 func decompress(dst []byte, codec int32, src []byte, full int) ([]byte, error) {
 	at := len(dst)
+	if codec > 0 && int(codec) < len(maxRatio) && full > (len(src)+16)*maxRatio[codec] && maxRatio[codec] > 0 {
+		return dst, fmt.Errorf("%w: a page of %d bytes that claims %d", ErrCorrupt, len(src), full)
+	}
 	var err error
 	n := 0
 	switch codec {

@@ -180,8 +180,8 @@ func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pa
 		}
 		return v, nil
 	}
-	read := func(end int64) error {
-		for stream.off < end {
+	read := func(off, end int64) error {
+		for stream.jump(off, end); ; {
 			h, body, ok, err := stream.next(ctx)
 			if err != nil || !ok {
 				return err
@@ -190,9 +190,8 @@ func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pa
 				return err
 			}
 		}
-		return nil
 	}
-	if err := read(places[0].off); err != nil { // the dictionary
+	if err := read(c.start(), places[0].off); err != nil { // the dictionary
 		return nil, err
 	}
 	cursor := 0
@@ -207,9 +206,8 @@ func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pa
 		if sel[cursor].from >= end {
 			continue
 		}
-		stream.jump(p.off)
 		v.row = p.first
-		if err := read(p.off + p.size); err != nil {
+		if err := read(p.off, p.off+p.size); err != nil {
 			return nil, err
 		}
 		if v.row != end {

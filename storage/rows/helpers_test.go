@@ -183,3 +183,12 @@ func encode(t testing.TB, opts Options, batches ...Batch) File {
 	}
 	return f
 }
+
+// randomBytes do not compress.
+func randomBytes(rng *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}

@@ -144,18 +144,18 @@ type pageStream struct {
 	w    *windows
 	name string // of the column
 	off  int64  // of the next byte
-	end  int64  // of the chunk
+	end  int64  // of the chunk, or of the pages that are wanted
 	buf  []byte // what has been read from off on
 }
 
-// jump goes on at another page.
-func (s *pageStream) jump(off int64) {
+// jump goes on with the pages from off to end.
+func (s *pageStream) jump(off, end int64) {
 	if skip := off - s.off; skip >= 0 && skip <= int64(len(s.buf)) {
 		s.buf = s.buf[skip:]
 	} else {
 		s.buf = nil
 	}
-	s.off = off
+	s.off, s.end = off, end
 }
 
 // need makes buf hold n bytes.

@@ -108,25 +108,22 @@ type Span struct {
 // is missing or unreadable is unknown; it never fails.
 func StatsRange(stats string) Span {
 	type values struct {
-		Partition *json.Number `json:"partition"`
-		Offset    *json.Number `json:"offset"`
-		Timestamp *string      `json:"timestamp"`
+		Partition json.RawMessage `json:"partition"`
+		Offset    json.RawMessage `json:"offset"`
+		Timestamp json.RawMessage `json:"timestamp"`
 	}
 	var doc struct {
-		NumRecords *json.Number `json:"numRecords"`
-		Min        values       `json:"minValues"`
-		Max        values       `json:"maxValues"`
+		NumRecords json.RawMessage `json:"numRecords"`
+		Min        values          `json:"minValues"`
+		Max        values          `json:"maxValues"`
 	}
 	s := Span{Rows: -1, MaxTimestamp: -1}
 	// A value of an unexpected type is skipped by Unmarshal, which goes on.
 	if err := json.Unmarshal([]byte(stats), &doc); err != nil && !isTypeError(err) {
 		return s
 	}
-	number := func(n *json.Number, low, high int64) (int64, bool) {
-		if n == nil {
-			return 0, false
-		}
-		v, err := strconv.ParseInt(n.String(), 10, 64)
+	number := func(raw json.RawMessage, low, high int64) (int64, bool) {
+		v, err := strconv.ParseInt(string(raw), 10, 64)
 		return v, err == nil && v >= low && v <= high
 	}
 	if n, ok := number(doc.NumRecords, 0, math.MaxInt64); ok {
@@ -140,9 +137,10 @@ func StatsRange(stats string) Span {
 		s.Known = true
 		s.MinPartition, s.MaxPartition, s.MinOffset, s.MaxOffset = int32(p1), int32(p2), o1, o2
 	}
-	if t := doc.Max.Timestamp; t != nil {
+	var t string
+	if json.Unmarshal(doc.Max.Timestamp, &t) == nil {
 		// Whoever wrote it may have cut it to milliseconds: the bound is the end of that one.
-		if at, err := time.Parse(time.RFC3339Nano, *t); err == nil {
+		if at, err := time.Parse(time.RFC3339Nano, t); err == nil {
 			s.MaxTimestamp = at.UnixMilli() + 1
 		}
 	}

@@ -61,6 +61,11 @@ func (r *Reader) walkTimes(ctx context.Context, partition int32, from int64, ski
 				if over := from - u.first; over > 0 {
 					u.first, u.row, u.n = u.first+over, u.row+over, u.n-over
 				}
+				c := &r.f.groups[u.group].chunks[slotTimestamp]
+				if c.bounds && skip(toMillis(c.max, col.unit)) {
+					from, runs = u.first+u.n, runs[1:]
+					continue
+				}
 				if u.n > left {
 					u.n = left
 				} else {
@@ -68,10 +73,6 @@ func (r *Reader) walkTimes(ctx context.Context, partition int32, from int64, ski
 				}
 				left -= u.n
 				from = u.first + u.n
-				c := &r.f.groups[u.group].chunks[slotTimestamp]
-				if c.bounds && skip(toMillis(c.max, col.unit)) {
-					continue
-				}
 				segments = append(segments, segment{run: u})
 			}
 			if len(segments) == 0 {
