@@ -126,6 +126,14 @@ func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 
 func (w *world) ctx() context.Context { return w.t.Context() }
 
+// member is a client in group g, consuming topic t from its start. It commits
+// only when told: franz-go's own commits wait for a rebalance with a mutex, and as
+// long as a goroutine waits for a mutex fake time stands still.
+func (w *world) member() *kgo.Client {
+	w.t.Helper()
+	return w.client(kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+}
+
 // produce produces values from..to-1 and wants all of them acked.
 func (w *world) produce(client *kgo.Client, topic string, from, to int) {
 	w.t.Helper()
@@ -251,7 +259,7 @@ func TestAFetchThatCannotSucceedIsAnsweredAtOnce(t *testing.T) {
 
 func TestEverythingIsThereAfterARestart(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		producer, consumer := w.client(), w.client(kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		producer, consumer := w.client(), w.member()
 		w.produce(producer, "t", 0, 100)
 		w.consume(consumer, 0, 100)
 		if err := consumer.CommitUncommittedOffsets(w.ctx()); err != nil {
@@ -263,14 +271,14 @@ func TestEverythingIsThereAfterARestart(t *testing.T) {
 		w.start()
 		w.produce(w.client(), "t", 150, 200)
 		w.consume(w.client(from("t", kgo.NewOffset().AtStart())), 0, 200)
-		w.consume(w.client(kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g")), 100, 200)
+		w.consume(w.member(), 100, 200)
 	})
 }
 
 func TestClientsOutliveARestart(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		producer := w.client()
-		consumer := w.client(kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		consumer := w.member()
 		for i := range 5 {
 			w.produce(producer, "t", 100*i, 100*i+100)
 			w.consume(consumer, 100*i, 100*i+100)
@@ -286,10 +294,7 @@ func TestTwoMembersShareATopic(t *testing.T) {
 		if _, err := admin.CreateTopic(w.ctx(), 8, -1, nil, "t"); err != nil {
 			t.Fatal(err)
 		}
-		member := func() *kgo.Client {
-			return w.client(kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		}
-		a, b := member(), member()
+		a, b := w.member(), w.member()
 		seen := map[*kgo.Client]int{}
 		w.produce(w.client(kgo.RecordPartitioner(kgo.RoundRobinPartitioner())), "t", 0, 1)
 		time.Sleep(10 * time.Second) // both have joined
