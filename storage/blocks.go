@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
@@ -56,6 +57,8 @@ const (
 	maxReaders = 1024
 	// wholeFile is the size up to which a file is read in one request.
 	wholeFile = 1 << 20
+	// loadDeadline bounds the reading of a block from a store that hangs.
+	loadDeadline = 30 * time.Second
 	// backgroundLoads bounds the read-ahead of all readers together.
 	backgroundLoads = 8
 )
@@ -82,7 +85,9 @@ func (c *blockCache) get(ctx context.Context, store object.Store, n int32, from 
 		if b, ok := c.cached(key); ok {
 			return b, nil
 		}
-		b, err := c.load(c.ctx, store, n, from, group)
+		ctx, cancel := context.WithTimeout(c.ctx, loadDeadline)
+		defer cancel()
+		b, err := c.load(ctx, store, n, from, group)
 		if err == nil {
 			c.put(key, b)
 		}

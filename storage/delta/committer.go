@@ -135,6 +135,10 @@ const (
 	// retryMin and retryMax bound the back-off of an upload that fails.
 	retryMin = 20 * time.Millisecond
 	retryMax = 2 * time.Second
+	// putDeadline bounds an attempt to put a data file, for whose bytes minPutRate
+	// (bytes per second) is allowed on top. Stores that retry by themselves need it whole.
+	putDeadline = 15 * time.Second
+	minPutRate  = 1 << 20
 )
 
 // pool is what becomes one data file.
@@ -451,7 +455,7 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 		return
 	}
 	for delay := retryMin; ; delay = min(2*delay, retryMax) {
-		if _, err = c.log.Store().Put(c.ctx, key, file.Body); err == nil {
+		if err = c.putFile(key, file.Body); err == nil {
 			break
 		}
 		if c.ctx.Err() != nil {
@@ -466,6 +470,15 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 		Path: file.Path, PartitionValues: map[string]string{}, Size: int64(len(file.Body)),
 		DataChange: true, Stats: file.Stats, Tags: file.Tags,
 	}, nil)
+}
+
+// putFile makes one attempt to put a data file. A store that hangs must not hang
+// the table: the same bytes are put again.
+func (c *Committer[T]) putFile(key string, body []byte) error {
+	ctx, cancel := context.WithTimeout(c.ctx, putDeadline+time.Duration(len(body))*time.Second/minPutRate)
+	defer cancel()
+	_, err := c.log.Store().Put(ctx, key, body)
+	return err
 }
 
 func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
