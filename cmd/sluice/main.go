@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -24,11 +25,18 @@ const (
 	exitInterrupted = 130 // 128 + SIGINT, as shells report it
 )
 
+// sameSignal is how long further signals count as the first: timeout(1), among
+// others, signals both the process and its group.
+const sameSignal = 300 * time.Millisecond
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks to end. From then on signals have their default
-	// effect again, so that the second one ends the process at once.
-	context.AfterFunc(ctx, stop)
+	// The first signal asks to end. After it signals have their default effect
+	// again, so that the second one ends the process at once.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(sameSignal)
+		stop()
+	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

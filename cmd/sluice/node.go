@@ -119,18 +119,28 @@ func keepIn(o *offsets.Offsets) func(context.Context, group.Record) error {
 // nobody uses any more (offsets.retention.check.interval.ms of Kafka).
 const expireEvery = 10 * time.Minute
 
-// expire forgets committed offsets that have outlived their retention, and groups
-// of which nothing is left, until ctx ends.
-func (n *node) expire(ctx context.Context) {
-	tick := time.NewTicker(expireEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			n.expireAt(ctx, now)
+// startExpiry forgets committed offsets that have outlived their retention, and
+// groups of which nothing is left, now and then, until stop is called or ctx ends.
+// stop returns when the last look is over.
+func (n *node) startExpiry(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(expireEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				n.expireAt(ctx, now)
+			}
 		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
@@ -168,6 +178,10 @@ func (n *node) shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(n.offsets.Close(ctx), n.topics.Close(ctx))
 	n.offsets, n.topics = nil, nil
+	if errors.Is(err, context.DeadlineExceeded) {
+		return advise(fmt.Errorf("the store did not take all that was pending within %s", drainTimeout),
+			"Nothing that was acknowledged is lost. Clients repeat the rest when a broker serves again.")
+	}
 	return err
 }
 

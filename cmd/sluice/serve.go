@@ -117,7 +117,8 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	for i, l := range s.broker.Listeners {
 		go func() { failed <- n.broker.ServeListener(l.Name, sockets.kafka[i]) }()
 	}
-	go n.expire(ctx)
+	stopExpiry := n.startExpiry(ctx)
+	defer stopExpiry()
 	web.ready.Store(true)
 	b := banner{listeners: s.broker.Listeners, store: n.store.URL(), probe: n.probe, http: s.http}
 	if err := b.write(stdout); err != nil {
@@ -133,6 +134,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		}
 	}
 	web.ready.Store(false)
+	stopExpiry()
 	log.Info("shutting down", "within", drainTimeout)
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()

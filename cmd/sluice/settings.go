@@ -83,7 +83,9 @@ func newSettings(properties map[string]property) (settings, error) {
 
 	b.NodeID = int32(r.number("broker.id", int64(b.NodeID), 0, math.MaxInt32)) // the older name
 	b.NodeID = int32(r.number("node.id", int64(b.NodeID), 0, math.MaxInt32))
-	b.ClusterID = r.text("cluster.id", "")
+	if b.ClusterID = r.text("cluster.id", ""); b.ClusterID != "" && !clusterIDForm.MatchString(b.ClusterID) {
+		r.refuse("cluster.id", "1 to 64 letters, digits, dots, dashes and underscores")
+	}
 	b.Rack = r.text("broker.rack", "")
 	b.AutoCreateTopics = r.boolean("auto.create.topics.enable", b.AutoCreateTopics)
 	b.DeleteTopics = r.boolean("delete.topic.enable", b.DeleteTopics)

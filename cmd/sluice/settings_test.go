@@ -89,6 +89,7 @@ func TestWrongValuesAreErrorsThatSayWhereTheyCameFrom(t *testing.T) {
 		"SLUICE_LOG_FORMAT=xml":                   "want text or json",
 		"SLUICE_HTTP=yes":                         `want host:port, :port or "off"`,
 		"SLUICE_NODE_ID=-1":                       `SLUICE_NODE_ID is "-1"`,
+		"SLUICE_CLUSTER_ID=my cluster":            `SLUICE_CLUSTER_ID is "my cluster"`,
 		"SLUICE_MAX_PARTITIONS=many":              `SLUICE_MAX_PARTITIONS is "many"`,
 		"KAFKA_LISTENERS=9092":                    "is not NAME://host:port",
 		"KAFKA_LISTENERS=SSL://:9093":             "SSL is not supported",
