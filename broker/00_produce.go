@@ -48,7 +48,7 @@ func (b *Broker) produce(ctx context.Context, r *request) (answer, error) {
 	}
 	return func(ctx context.Context) (kmsg.Response, error) {
 		resp := req.ResponseKind().(*kmsg.ProduceResponse)
-		pending := b.awaitProduced(ctx, r, timeoutOf(req), topics)
+		awaitProduced(ctx, r.received.Add(timeoutOf(req)), topics)
 		resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 		var refused error
 		for i := range req.Topics {
@@ -63,9 +63,6 @@ func (b *Broker) produce(ctx context.Context, r *request) (answer, error) {
 				}
 			}
 			resp.Topics[i] = t
-		}
-		if pending {
-			b.holdUntilDone(r, topics)
 		}
 		if req.Acks == 0 {
 			return nil, refused
@@ -107,9 +104,11 @@ func (b *Broker) produceTarget(ctx context.Context, req *kmsg.ProduceRequest, t 
 			return nil, kerr.UnknownTopicID
 		}
 		name = info.Name
-	} else if internalTopic(name) {
+	}
+	if internalTopic(name) {
 		return nil, kerr.InvalidTopicException
-	} else if _, ok := b.topics.Lookup(name); !ok {
+	}
+	if _, ok := b.topics.Lookup(name); !ok {
 		return nil, storage.ErrUnknownTopic
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
@@ -144,12 +143,6 @@ func checkProduced(records []byte, version int16) error {
 // errTransactions is what a batch of a transaction is answered.
 var errTransactions = refuse(kerr.InvalidTxnState, "Transactions are not supported by this broker.")
 
-// internalTopic reports whether a topic is one of Kafka's own: clients may
-// neither write nor make them.
-func internalTopic(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state"
-}
-
 func timeoutOf(req *kmsg.ProduceRequest) time.Duration {
 	if req.TimeoutMillis <= 0 {
 		return produceTimeout
@@ -157,10 +150,10 @@ func timeoutOf(req *kmsg.ProduceRequest) time.Duration {
 	return time.Duration(req.TimeoutMillis) * time.Millisecond
 }
 
-// awaitProduced waits for all batches of a request, at most until its timeout.
-// It reports whether some are still pending.
-func (b *Broker) awaitProduced(ctx context.Context, r *request, timeout time.Duration, topics [][]produced) (pending bool) {
-	timer := time.NewTimer(time.Until(r.received.Add(timeout)))
+// awaitProduced waits for all batches of a request, at most until the deadline.
+// What is pending after it is storage's, within storage's own bound of memory.
+func awaitProduced(ctx context.Context, deadline time.Time, topics [][]produced) {
+	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	var late error
 	for i := range topics {
@@ -182,32 +175,10 @@ func (b *Broker) awaitProduced(ctx context.Context, r *request, timeout time.Dur
 			select {
 			case <-p.wait.Done():
 			default:
-				p.err, pending = late, true
+				p.err = late
 			}
 		}
 	}
-	return pending
-}
-
-// holdUntilDone keeps the request's share of the memory budget until its batches
-// are decided: while the store is down, time-outs and retries must not fill the
-// memory. The goroutines are bounded by the budget.
-func (b *Broker) holdUntilDone(r *request, topics [][]produced) {
-	share := r.held
-	r.held = held{}
-	go func() {
-		defer share.release()
-		for i := range topics {
-			for j := range topics[i] {
-				if p := &topics[i][j]; p.wait != nil {
-					select {
-					case <-p.wait.Done():
-					case <-b.life.Done():
-					}
-				}
-			}
-		}
-	}()
 }
 
 // response is the answer for one partition.

@@ -23,6 +23,9 @@ func (b *Broker) findCoordinator(_ context.Context, r *request) (kmsg.Response, 
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
 
 	err := checkCoordinator(req.CoordinatorType, r.version)
+	if err == nil {
+		b.ensureOffsetsTopic()
+	}
 	node, host, port := b.config.NodeID, r.listener.Host, r.listener.Port
 	if err != nil {
 		node, host, port = -1, "", -1

@@ -363,6 +363,7 @@ func TestDifferencesAreWhatIsCommitted(t *testing.T) {
 }
 
 func TestFindCoordinator(t *testing.T) {
+	b := newSite(t, nil).broker
 	for _, c := range []struct {
 		version int16
 		kind    int8
@@ -374,7 +375,7 @@ func TestFindCoordinator(t *testing.T) {
 	} {
 		req := kmsg.NewPtrFindCoordinatorRequest()
 		req.CoordinatorType, req.CoordinatorKey, req.CoordinatorKeys = c.kind, "a", []string{"a", "b"}
-		resp := ask[*kmsg.FindCoordinatorResponse](t, told(nil).findCoordinator, req, c.version)
+		resp := ask[*kmsg.FindCoordinatorResponse](t, b.findCoordinator, req, c.version)
 		answers := resp.Coordinators
 		if c.version < 4 {
 			answers = []kmsg.FindCoordinatorResponseCoordinator{{Key: "a", NodeID: resp.NodeID, Host: resp.Host, Port: resp.Port, ErrorCode: resp.ErrorCode}}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,11 +38,16 @@ type Broker struct {
 	listeners     []*Listener // owned by the broker; ports are filled in by ServeListener
 	produceMemory *budget
 	otherMemory   *budget
+	fetchMemory   *budget
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.
 	life context.Context
 	kill context.CancelFunc
+
+	// background is what requests have begun and do not wait for; it ends with life.
+	background         sync.WaitGroup
+	makingOffsetsTopic atomic.Bool
 
 	mu sync.Mutex // guards what follows and the ports of listeners
 	// stopping is closed by Shutdown: nothing more is read, parked fetches answer.
@@ -68,6 +74,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		apis:          table(),
 		produceMemory: newBudget(config.ProduceMemory),
 		otherMemory:   newBudget(config.OtherMemory),
+		fetchMemory:   newBudget(config.FetchMemory),
 		stopping:      make(chan struct{}),
 		sockets:       map[net.Listener]struct{}{},
 		conns:         newConnections(config.MaxConnections, config.MaxConnectionsPerIP),
@@ -81,25 +88,31 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 }
 
 // Serve listens at all of the configuration's listeners until Shutdown is called
-// (ErrClosed) or one of them fails.
+// (ErrClosed) or one of them fails, which ends the others. ctx bounds the binding.
 func (b *Broker) Serve(ctx context.Context) error {
 	var config net.ListenConfig
 	bound := make([]net.Listener, 0, len(b.listeners))
+	closeAll := func() {
+		for _, ln := range bound {
+			ln.Close()
+		}
+	}
 	for _, l := range b.listeners {
 		ln, err := config.Listen(ctx, "tcp", l.Bind)
 		if err != nil {
-			for _, open := range bound {
-				open.Close()
-			}
+			closeAll()
 			return fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		bound = append(bound, ln)
 	}
 	var group errgroup.Group
 	for i, l := range b.listeners {
-		group.Go(func() error { return b.ServeListener(l.Name, bound[i]) })
+		group.Go(func() error {
+			defer closeAll()
+			return b.ServeListener(l.Name, bound[i])
+		})
 	}
-	return group.Wait()
+	return group.Wait() // the first error: the others follow from it
 }
 
 // ServeListener accepts connections from ln, as the listener of that name, until
@@ -166,5 +179,6 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		b.conns.cut()
 		<-b.conns.idle // soon: every socket is closed and every context done
 	}
+	b.background.Wait() // no request is left that could begin more
 	return err
 }
