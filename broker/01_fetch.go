@@ -26,6 +26,8 @@ import (
 const (
 	// openParallel is how many tables one request opens at a time.
 	openParallel = 16
+	// leastFetch is what a fetch may read whatever memory is in use, in bytes.
+	leastFetch = 64 << 10
 	// readTimeout bounds the reading for one request, should the store be slow.
 	readTimeout = 15 * time.Second
 )
@@ -38,6 +40,7 @@ func (b *Broker) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		return resp, nil
 	}
 	f := b.newFetch(req)
+	f.memory, f.held = b.fetchMemory, &r.records
 	resp.topics = f.topics
 	f.deadline = r.received.Add(time.Duration(req.MaxWaitMillis) * time.Millisecond)
 	f.open(ctx, b)
@@ -67,6 +70,10 @@ type fetching struct {
 	byID               bool
 	deadline           time.Time // received + max_wait
 	topics             []fetchTopic
+
+	memory *budget // the broker's, for records
+	held   *held   // this request's share of it
+	limit  int     // of bytes, in this pass over the partitions
 
 	bytes   int // of records found
 	failed  bool
@@ -171,10 +178,24 @@ func (f *fetching) openOne(ctx context.Context, b *Broker, name string, id [16]b
 	return topic, nil
 }
 
+// pass begins a pass over the partitions: it takes memory for what may be read, as
+// much as there is, and gives back at its end what was not needed. With all
+// memory in use (by clients that do not read their answers) there is still leastFetch.
+func (f *fetching) pass(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	share := f.memory.some(int64(f.maxBytes-f.bytes), leastFetch)
+	f.limit = min(f.maxBytes, f.bytes+int(max(share.bytes, leastFetch)))
+	f.held.add(share)
+	return ctx, func() {
+		cancel()
+		f.held.shrink(int64(f.bytes))
+	}
+}
+
 // first reads all partitions.
 func (f *fetching) first(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+	ctx, end := f.pass(ctx)
+	defer end()
 	for i := range f.topics {
 		t := &f.topics[i]
 		for j := range t.partitions {
@@ -209,7 +230,7 @@ func (f *fetching) read(ctx context.Context, topic *storage.Topic, p *fetchParti
 		p.skip(topic)
 		return
 	}
-	found, err := topic.Read(ctx, p.partition, p.offset, min(p.maxBytes, f.maxBytes-f.bytes), f.bytes == 0)
+	found, err := topic.Read(ctx, p.partition, p.offset, min(p.maxBytes, f.limit-f.bytes), f.bytes == 0)
 	if err != nil {
 		p.err = err
 		return
@@ -227,7 +248,7 @@ func (f *fetching) read(ctx context.Context, topic *storage.Topic, p *fetchParti
 // full reports whether no more records are to be read: the response is full, or it
 // has some and its time is over, as when many partitions are read from the store.
 func (f *fetching) full() bool {
-	return f.bytes > 0 && (f.bytes >= f.maxBytes || time.Now().After(f.deadline))
+	return f.bytes > 0 && (f.bytes >= f.limit || time.Now().After(f.deadline))
 }
 
 // skip answers a partition without reading it.
@@ -319,8 +340,8 @@ func (f *fetching) park(ctx context.Context, stopping <-chan struct{}) error {
 // again reads the partitions that have moved since they were read, which is seen
 // from memory.
 func (f *fetching) again(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+	ctx, end := f.pass(ctx)
+	defer end()
 	for i := range f.topics {
 		t := &f.topics[i]
 		if t.topic == nil {

@@ -30,6 +30,18 @@ func (b *budget) acquire(ctx context.Context, n int64) (held, error) {
 	return held{budget: b, bytes: n}, nil
 }
 
+// some takes up to n bytes without waiting: all, or a half, a quarter and so on
+// down to least. It may come back with nothing.
+func (b *budget) some(n, least int64) held {
+	for n = min(n, b.limit); n >= least; n /= 2 {
+		if b.free.TryAcquire(n) {
+			b.used.Add(n)
+			return held{budget: b, bytes: n}
+		}
+	}
+	return held{}
+}
+
 // held is a share of a budget. The zero value holds nothing.
 type held struct {
 	budget *budget
@@ -37,11 +49,24 @@ type held struct {
 }
 
 // release gives the share back; a second call does nothing.
-func (h *held) release() {
-	if h.budget == nil {
+func (h *held) release() { h.shrink(0) }
+
+// shrink gives back all but n bytes of the share.
+func (h *held) shrink(n int64) {
+	if h.budget == nil || n >= h.bytes {
 		return
 	}
-	h.budget.used.Add(-h.bytes)
-	h.budget.free.Release(h.bytes)
-	*h = held{}
+	h.budget.used.Add(n - h.bytes)
+	h.budget.free.Release(h.bytes - n)
+	if h.bytes = n; n == 0 {
+		*h = held{}
+	}
+}
+
+// add takes over the share of another request on the same budget.
+func (h *held) add(other held) {
+	if other.budget != nil {
+		h.budget = other.budget
+		h.bytes += other.bytes
+	}
 }

@@ -39,6 +39,9 @@ type Config struct {
 	// requests of other APIs. At the bound connections are not read from.
 	ProduceMemory int64
 	OtherMemory   int64
+	// FetchMemory bounds the bytes of records in Fetch responses until they are sent.
+	// At the bound responses become small; no fetch waits for it.
+	FetchMemory int64
 	// MaxInFlight bounds the unanswered requests of one connection; at the bound
 	// it is not read from.
 	MaxInFlight int
@@ -71,6 +74,7 @@ func DefaultConfig() Config {
 
 		ProduceMemory: 256 << 20,
 		OtherMemory:   64 << 20,
+		FetchMemory:   128 << 20,
 		MaxInFlight:   256,
 
 		MaxConnections:      20_000,

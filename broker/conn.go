@@ -22,14 +22,19 @@ const (
 	// arrivedSize bounds the requests of a connection that are read but not begun.
 	// It is small: what waits there is behind a request that runs alone.
 	arrivedSize = 16
+	// preambleRead is how much of a frame's size its preamble makes up: API key and
+	// version.
+	preambleRead = 4
 	// readBuffer holds small requests, so that each costs one read of the socket.
 	readBuffer = 4 << 10
 	// smallFrame is up to which size a request of an API other than Produce needs
 	// no share of the memory budget, which many small ones would only contend for.
 	smallFrame = 64 << 10
-	// minRate is the rate in bytes/s below which a client is taken for one that
-	// holds a connection on purpose, see transferTimeout.
-	minRate = 128 << 10
+	// minRateIn and minRateOut are the rates in bytes/s below which a client is taken
+	// for one that holds memory on purpose, see transferTimeout. A producer's requests
+	// take up memory that others wait for.
+	minRateIn  = 1 << 20
+	minRateOut = 128 << 10
 	// keepBuffer is up to which capacity the buffer for answers is kept.
 	keepBuffer = 64 << 10
 )
@@ -176,6 +181,11 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 	if req.api, req.unsupported, err = c.broker.judge(p); err != nil {
 		return nil, err
 	}
+	// Memory is for those who send, not for those who announce: the first bytes of
+	// the body must be here.
+	if _, err := r.Peek(min(p.Size-preambleRead, readBuffer)); err != nil {
+		return nil, err
+	}
 	if req.held, err = c.memory(req.api, p.Size); err != nil {
 		return nil, err
 	}
@@ -206,7 +216,7 @@ func (c *conn) memory(a *api, size int) (held, error) {
 
 // body reads the rest of a request and decodes it.
 func (c *conn) body(r *bufio.Reader, p protocol.Preamble, req *request) error {
-	c.deadline(transferTimeout(c.broker.config.FrameTimeout, p.Size))
+	c.deadline(transferTimeout(c.broker.config.FrameTimeout, p.Size, minRateIn))
 	frame, err := p.ReadRest(r)
 	if err != nil {
 		return err
@@ -217,8 +227,8 @@ func (c *conn) body(r *bufio.Reader, p protocol.Preamble, req *request) error {
 
 // transferTimeout is how long size bytes may take on their way: a base for the
 // round trips, and what a slow but honest link needs.
-func transferTimeout(base time.Duration, size int) time.Duration {
-	return base + time.Duration(size)*time.Second/minRate
+func transferTimeout(base time.Duration, size, minRate int) time.Duration {
+	return base + time.Duration(size)*time.Second/time.Duration(minRate)
 }
 
 // awaitFrame waits for the first byte of a request. The idle timeout does not
@@ -289,6 +299,7 @@ func (c *conn) write() {
 		if err != nil {
 			c.close(err)
 		}
+		call.records.release()
 		c.unanswered.Add(-1)
 		if call.done != nil {
 			close(call.done)
@@ -329,7 +340,7 @@ func (c *conn) send(r *request, response kmsg.Response) error {
 	if cap(buffers[0]) <= keepBuffer {
 		c.out = buffers[0]
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(transferTimeout(c.broker.config.WriteTimeout, size)))
+	c.nc.SetWriteDeadline(time.Now().Add(transferTimeout(c.broker.config.WriteTimeout, size, minRateOut)))
 	if _, err := buffers.WriteTo(c.nc); err != nil {
 		return fmt.Errorf("client gone: %w", err)
 	}

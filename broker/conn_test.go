@@ -577,6 +577,25 @@ func TestProduceRequestsWaitForMemory(t *testing.T) {
 	})
 }
 
+func TestMemoryIsForThoseWhoSend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, func(c *Config) { c.ProduceMemory = 1 << 20 }, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		for range 100 { // each announces 100 MiB and says no more
+			h.dial().write([]byte{6, 0x40, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1})
+		}
+		if used := h.broker.produceMemory.used.Load(); used != 0 {
+			t.Errorf("they hold %d bytes", used)
+		}
+		p := h.dial()
+		p.send(1, produceRequest())
+		produce.expectBegun(t, 1)
+		produce.finish[0] <- nil
+		p.expect(1)
+	})
+}
+
 func TestAProduceLargerThanAllMemoryIsServedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var produce slow

@@ -32,8 +32,10 @@ type request struct {
 	// Its body is not decoded, version is 0.
 	unsupported bool
 
-	// held is the memory budget that the request's bytes take up until it is answered.
-	held held
+	// held is the memory budget that the request's bytes take up until it is answered,
+	// records that of the records in its answer until they are sent.
+	held    held
+	records held
 }
 
 // errGarbage: the client does not speak the Kafka protocol, or not as this
