@@ -151,7 +151,7 @@ func coordinatorErrorCode(err error) int16 {
 	if known, ok := errors.AsType[*kerr.Error](err); ok {
 		return known.Code
 	}
-	if errors.Is(err, storage.ErrNotLeader) || errors.Is(err, storage.ErrClosed) {
+	if errors.Is(err, offsets.ErrFenced) || errors.Is(err, offsets.ErrClosed) {
 		return kerr.NotCoordinator.Code
 	}
 	return kerr.CoordinatorNotAvailable.Code

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/storage"
 )
 
 // DescribeConfigs, versions 1 to 4. A topic has every key that Kafka knows, with
@@ -83,19 +85,22 @@ func (b *Broker) checkBrokerID(name string) error {
 	return nil
 }
 
-// describeTopicConfigs opens the topic, since its configs are in its table.
+// describeTopicConfigs reads the topic's configs from its table, without leading it.
 func (b *Broker) describeTopicConfigs(ctx context.Context, name string) ([]configEntry, error) {
-	topic, err := b.topic(ctx, name)
+	if err := storage.ValidName(name); err != nil {
+		return nil, err
+	}
+	topic, err := b.topics.Describe(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	entries := b.topicConfigs(topic.Config())
+	entries := b.topicConfigs(topic.Config)
 	for i := range entries {
 		switch e := &entries[i]; e.name {
 		case "sluice.table.url":
-			e.value = kmsg.StringPtr(topic.TableURL())
+			e.value = kmsg.StringPtr(topic.URL)
 		case "sluice.table.version":
-			e.value = kmsg.StringPtr(strconv.FormatInt(topic.Version(), 10))
+			e.value = kmsg.StringPtr(strconv.FormatInt(topic.Version, 10))
 		}
 	}
 	return entries, nil

@@ -102,34 +102,16 @@ func (b *Broker) alterResource(ctx context.Context, target configResource, valid
 	if err != nil {
 		return err
 	}
-	own := topic.Config()
-	wanted, err := change(own)
-	if err != nil {
+	legal := func(own map[string]string) (map[string]string, error) {
+		wanted, err := change(own)
+		if err == nil {
+			_, err = storage.ParseSettings(wanted, b.topicDefaults())
+		}
+		return wanted, err
+	}
+	if validateOnly {
+		_, err := legal(topic.Config())
 		return err
 	}
-	if _, err := storage.ParseSettings(wanted, b.topicDefaults()); err != nil {
-		return err
-	}
-	changes := differences(own, wanted)
-	if validateOnly || len(changes) == 0 {
-		return nil
-	}
-	return topic.Alter(ctx, changes)
-}
-
-// differences are the changes that turn one configuration into another; nil
-// restores a default.
-func differences(from, to map[string]string) map[string]*string {
-	changes := map[string]*string{}
-	for name := range from {
-		if _, ok := to[name]; !ok {
-			changes[name] = nil
-		}
-	}
-	for name, value := range to {
-		if old, ok := from[name]; !ok || old != value {
-			changes[name] = &value
-		}
-	}
-	return changes
+	return topic.Alter(ctx, legal)
 }

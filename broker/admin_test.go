@@ -353,15 +353,6 @@ func TestIncrementalOperations(t *testing.T) {
 	}
 }
 
-func TestDifferencesAreWhatIsCommitted(t *testing.T) {
-	from := map[string]string{"same": "1", "changed": "1", "gone": "1"}
-	to := map[string]string{"same": "1", "changed": "2", "new": "3"}
-	got := differences(from, to)
-	if len(got) != 3 || got["gone"] != nil || *got["changed"] != "2" || *got["new"] != "3" {
-		t.Errorf("got %v", got)
-	}
-}
-
 func TestFindCoordinator(t *testing.T) {
 	b := newSite(t, nil).broker
 	for _, c := range []struct {
@@ -430,8 +421,8 @@ func TestAnOldRetentionTimeIsAnExpiry(t *testing.T) {
 
 func TestAFailedOffsetCommitSendsClientsToTheCoordinator(t *testing.T) {
 	for err, want := range map[error]*kerr.Error{
-		storage.ErrNotLeader:     kerr.NotCoordinator,
-		storage.ErrClosed:        kerr.NotCoordinator,
+		offsets.ErrFenced:        kerr.NotCoordinator,
+		offsets.ErrClosed:        kerr.NotCoordinator,
 		storage.ErrUnavailable:   kerr.CoordinatorNotAvailable,
 		context.DeadlineExceeded: kerr.CoordinatorNotAvailable,
 		kerr.InvalidGroupID:      kerr.InvalidGroupID,

@@ -75,6 +75,15 @@ type Options struct {
 // Wait is the coming end of a commit.
 type Wait = keyed.Wait
 
+// Errors of a Wait that a caller decides by; others mean that the store does not
+// answer as it should.
+var (
+	// ErrFenced: another broker has taken the table over, and coordinates the groups.
+	ErrFenced = delta.ErrFenced
+	// ErrClosed: the broker is shutting down.
+	ErrClosed = delta.ErrStopping
+)
+
 const (
 	tablePath        = "_sluice/consumer_offsets"
 	defaultRetention = 7 * 24 * time.Hour

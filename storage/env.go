@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,11 @@ func newEnv(store object.Store, options Options) *env {
 
 func (e *env) newLog(table string) *delta.Log {
 	return delta.NewLog(e.store, table, delta.Options{Window: e.options.Window, Log: e.log})
+}
+
+// tableURL is where engines find a table.
+func (e *env) tableURL(table string) string {
+	return strings.TrimSuffix(e.store.URL(), "/") + "/" + table
 }
 
 // encode makes the data file of batches, waiting for a free encoder.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -552,5 +553,59 @@ func TestNamesThatAreNoTopicsAreRefused(t *testing.T) {
 	r.create("a.b", 1)
 	if _, err := r.Create(t.Context(), "a_b", 1, nil, false); !errors.Is(err, ErrInvalidTopic) {
 		t.Error("a name that collides:", err)
+	}
+}
+
+func TestLookingAtATopicIsNotLeadingIt(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{})
+	mustAppend(t, r.create("t", 1), 0, "x")
+	if err := r.topic("t").Alter(t.Context(), func(own map[string]string) (map[string]string, error) {
+		own["retention.ms"] = "1000"
+		return own, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	version := r.topic("t").Version()
+	r.Close(t.Context())
+	r = start(t, store, Options{})
+	for range 2 { // not open, then open
+		d, err := r.Describe(t.Context(), "t")
+		if err != nil || d.Config["retention.ms"] != "1000" || d.Version != version || d.URL == "" {
+			t.Error(d, err)
+		}
+		version = r.topic("t").Version()
+	}
+	if _, err := r.Describe(t.Context(), "other"); !errors.Is(err, ErrUnknownTopic) {
+		t.Error(err)
+	}
+}
+
+func TestConcurrentChangesOfAConfigAreAllKept(t *testing.T) {
+	r := start(t, mem.New(), Options{})
+	topic := r.create("t", 1)
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			err := topic.Alter(t.Context(), func(own map[string]string) (map[string]string, error) {
+				n := 1 << 20
+				if value := own["segment.bytes"]; value != "" {
+					n, _ = strconv.Atoi(value)
+				}
+				own["segment.bytes"] = fmt.Sprint(n + 1)
+				return own, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := topic.Config()["segment.bytes"]; got != fmt.Sprint(1<<20+20) {
+		t.Error("segment.bytes is", got)
+	}
+	refusal := errors.New("refused")
+	if err := topic.Alter(t.Context(), func(map[string]string) (map[string]string, error) { return nil, refusal }); err != refusal {
+		t.Error(err)
 	}
 }

@@ -216,7 +216,7 @@ func (t *Topic) Info() TopicInfo {
 }
 
 // TableURL is where engines find the topic's table.
-func (t *Topic) TableURL() string { return t.env.store.URL() + "/" + t.name }
+func (t *Topic) TableURL() string { return t.env.tableURL(t.name) }
 
 // Version is the newest version of the topic's table that is known here.
 func (t *Topic) Version() int64 { return t.version.Load() }
@@ -231,24 +231,19 @@ func (t *Topic) Config() map[string]string {
 	return maps.Clone(t.config)
 }
 
-// Alter replaces keys of the topic's configuration as one commit; a nil value
-// restores the default. ErrInvalidConfig names the key.
-func (t *Topic) Alter(ctx context.Context, changes map[string]*string) error {
+// Alter changes the topic's own configuration to what change makes of it, as one
+// commit, or none if it makes no difference. change gets a copy; it may be called
+// again if another writer's entry comes first, and its error is returned as it is.
+// ErrInvalidConfig names a key whose value is not legal.
+func (t *Topic) Alter(ctx context.Context, change func(own map[string]string) (map[string]string, error)) error {
 	return t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		properties, err := parseProperties(snap.Metadata.Configuration)
 		if err != nil {
 			return nil, err
 		}
-		config := maps.Clone(properties.config)
-		for key, value := range changes {
-			if value == nil {
-				delete(config, key)
-			} else {
-				config[key] = *value
-			}
-		}
-		if maps.Equal(config, properties.config) {
-			return nil, nil
+		config, err := change(maps.Clone(properties.config))
+		if err != nil || maps.Equal(config, properties.config) {
+			return nil, err
 		}
 		settings, err := ParseSettings(config, t.defaults)
 		if err != nil {
@@ -355,8 +350,21 @@ func (t *Topic) propose(ctx context.Context, f func(*delta.Snapshot) (*delta.Ent
 	if err := t.reason(); err != nil {
 		return err
 	}
-	return storeError(t.committer.Propose(ctx, f))
+	err := t.committer.Propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		e, err := f(snap)
+		if err != nil {
+			err = refusal{err}
+		}
+		return e, err
+	})
+	if no, ok := errors.AsType[refusal](err); ok {
+		return no.error
+	}
+	return storeError(err)
 }
+
+// refusal tells the error of a proposal's maker from one of the log.
+type refusal struct{ error }
 
 // partition finds a partition; t.mu is held.
 func (t *Topic) partition(n int32) (*partition, error) {

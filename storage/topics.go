@@ -227,6 +227,37 @@ func (ts *Topics) OpenTopic(name string) (*Topic, bool) {
 	return t, t != nil
 }
 
+// Description is what a topic's table says of it.
+type Description struct {
+	Config  map[string]string // the keys that differ from the defaults
+	URL     string            // where engines find the table
+	Version int64             // the newest version
+}
+
+// Describe reads a topic's description. A topic that is not open stays so: to look
+// at thousands of topics is not to lead them.
+func (ts *Topics) Describe(ctx context.Context, name string) (Description, error) {
+	if t, ok := ts.OpenTopic(name); ok {
+		return Description{t.Config(), t.TableURL(), t.Version()}, nil
+	}
+	info, ok := ts.Lookup(name)
+	if !ok {
+		return Description{}, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	snap, err := ts.env.newLog(name).Open(ctx, nil)
+	if err != nil {
+		return Description{}, storeError(err)
+	}
+	properties, err := parseProperties(snap.Metadata.Configuration)
+	switch {
+	case err != nil:
+		return Description{}, storeError(err)
+	case properties.deleted || parseID(snap.Metadata.ID) != info.ID:
+		return Description{}, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	return Description{properties.config, ts.env.tableURL(name), snap.Version}, nil
+}
+
 // Topic answers the open topic. On first use it is opened, once for all who ask,
 // and taken over: from then on this broker leads it. ErrUnknownTopic,
 // ErrNotLeader, ErrUnavailable, ErrStopped, ErrClosed.
