@@ -40,13 +40,15 @@ const (
 // Encoder makes Parquet files. It keeps its buffers from one file to the next,
 // so it is to be reused; one goroutine at a time may use it.
 type Encoder struct {
-	opts   Options
-	w      columnWriter
-	cols   columns
-	groups []rowGroupMeta
-	order  []int // of the batches, by partition
-	stats  fileStats
-	body   record.Decompressor
+	opts Options
+	// rowGroupBytes is the constant, but for tests.
+	rowGroupBytes int
+	w             columnWriter
+	cols          columns
+	groups        []rowGroupMeta
+	order         []int // of the batches, by partition
+	stats         fileStats
+	body          record.Decompressor
 }
 
 // NewEncoder makes an Encoder. It allocates as it is used.
@@ -54,12 +56,14 @@ func NewEncoder(opts Options) *Encoder {
 	if opts.MaxBody <= 0 {
 		opts.MaxBody = record.DefaultMaxBody
 	}
-	return &Encoder{opts: opts}
+	return &Encoder{opts: opts, rowGroupBytes: rowGroupBytes}
 }
 
 // Encode makes one Parquet file of batches: any number of partitions, the
-// batches of each in order of their offsets, without overlap. The rows are sorted by
-// (partition, offset). Offsets within a batch may have gaps.
+// batches of each in order of their offsets, without overlap. The rows are sorted
+// by (partition, offset). Offsets within a batch may have gaps; those in the header
+// of Data do not count. Producer ids, sequence numbers and leader epochs have no
+// column and are lost.
 //
 // A batch that cannot be encoded fails the whole file with a BatchError that
 // wraps ErrCorrupt. That should not happen after record.Check: checksums are
@@ -82,7 +86,7 @@ func (e *Encoder) Encode(topic string, batches []Batch) (File, error) {
 		b := &batches[at]
 		if i > 0 {
 			next := b.Partition != batches[e.order[i-1]].Partition
-			if next && (!shared || inGroup >= target) || e.cols.size() >= rowGroupBytes {
+			if next && (!shared || inGroup >= target) || e.cols.size() >= e.rowGroupBytes {
 				e.flush(topic)
 				inGroup = 0
 			}

@@ -23,14 +23,14 @@ func TestEveryRecordBecomesARow(t *testing.T) {
 		"one row":        plain[:1],
 		"one null row":   plain[1:2],
 		"no timestamps":  {plain[1], {offset: 9, ms: record.NoTimestamp}},
-		"many":           randomRecs(seeded(1), 100, 20_000, false),
-		"gaps":           randomRecs(seeded(2), 0, 10_000, true),
+		"many":           randomRecs(seeded(1), 100, 9000, false),
+		"gaps":           randomRecs(seeded(2), 0, 2000, true),
 		"a big header":   {{offset: 1, headers: slices.Repeat([]header{h("k", []byte("v")), h("k", nil)}, 20_000)}, plain[3]},
 		"headers always": {{offset: 1, headers: []header{h("k", []byte("v"))}}, {offset: 2, headers: []header{h("k", []byte("v"))}}},
 	}
 	for name, recs := range shapes {
 		for _, out := range []Codec{None, Snappy, Zstd} {
-			for in := record.None; in.Known(); in++ {
+			for in := record.None; in.Known() && (in == record.None || out == Snappy); in++ {
 				t.Run(fmt.Sprint(name, " from ", in, " to ", out), func(t *testing.T) {
 					f := encode(t, Options{Codec: out}, batch(t, 3, in, record.CreateTime, recs...))
 					sameRows(t, oracle(t, f.Body), wantRows("orders", 3, record.CreateTime, recs...))

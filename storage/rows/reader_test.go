@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"sluice/protocol/record"
@@ -15,13 +15,13 @@ import (
 // source serves a file from memory and counts what is read.
 type source struct {
 	b     []byte
-	reads int
-	bytes int64
+	reads atomic.Int64
+	bytes atomic.Int64
 }
 
 func (s *source) read(_ context.Context, off, n int64) ([]byte, error) {
-	s.reads++
-	s.bytes += n
+	s.reads.Add(1)
+	s.bytes.Add(n)
 	if off < 0 || n < 0 || off+n > int64(len(s.b)) {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -30,16 +30,7 @@ func (s *source) read(_ context.Context, off, n int64) ([]byte, error) {
 
 func open(t testing.TB, body []byte) *Reader {
 	t.Helper()
-	s := &source{b: body}
-	var r *Reader
-	var err error
-	if _, bench := t.(*testing.B); bench {
-		r, err = Open(t.Context(), int64(len(body)), s.read)
-	} else {
-		var locked lockedSource
-		locked.s = s
-		r, err = Open(t.Context(), int64(len(body)), locked.read)
-	}
+	r, err := Open(t.Context(), int64(len(body)), (&source{b: body}).read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,59 +114,78 @@ func readAll(t testing.TB, r *Reader, partition int32, from int64, limits Limits
 func TestWhatWasWrittenIsReadBack(t *testing.T) {
 	for _, gaps := range []bool{false, true} {
 		for _, partitions := range []int32{1, 3, 100} {
-			for _, codec := range []Codec{Snappy, Zstd, None} {
-				for _, maxBytes := range []int{1, 5000, 1 << 20} {
-					t.Run(fmt.Sprint("gaps ", gaps, ", ", partitions, " partitions, codec ", codec, ", ", maxBytes, " bytes"), func(t *testing.T) {
-						rng := seeded(uint64(partitions))
-						n := map[int]int{1: 60, 5000: 3000, 1 << 20: 30_000}[maxBytes] / int(partitions)
-						want := make([][]rec, partitions)
-						var batches []Batch
-						for p := range partitions {
-							for range 2 {
-								first := int64(17)
-								if w := want[p]; len(w) > 0 {
-									first = w[len(w)-1].offset + 1
-								}
-								recs := randomRecs(rng, first, 1+n/2, gaps)
-								want[p] = append(want[p], recs...)
-								batches = append(batches, batch(t, p, record.None, record.CreateTime, recs...))
+			codec := map[int32]Codec{1: Snappy, 3: Zstd, 100: None}[partitions]
+			for _, maxBytes := range []int{1, 5000, 1 << 20} {
+				t.Run(fmt.Sprint("gaps ", gaps, ", ", partitions, " partitions, codec ", codec, ", ", maxBytes, " bytes"), func(t *testing.T) {
+					rng := seeded(uint64(partitions))
+					n := map[int]int{1: 60, 5000: 800, 1 << 20: 12_000}[maxBytes] / int(partitions)
+					want := make([][]rec, partitions)
+					var batches []Batch
+					for p := range partitions {
+						for range 2 {
+							first := int64(17)
+							if w := want[p]; len(w) > 0 {
+								first = w[len(w)-1].offset + 1
 							}
+							recs := randomRecs(rng, first, 1+n/2, gaps)
+							want[p] = append(want[p], recs...)
+							batches = append(batches, batch(t, p, record.None, record.CreateTime, recs...))
 						}
-						f := encode(t, Options{Codec: codec}, batches...)
-						r := open(t, f.Body)
-						ranges, err := r.Ranges(t.Context())
-						if err != nil || !slices.Equal(ranges, f.Ranges) {
-							t.Fatalf("ranges %v, want %v (%v)", ranges, f.Ranges, err)
-						}
-						if tagged, ok := ParseRanges(f.Tags); ok && !slices.Equal(tagged, f.Ranges) || !ok && partitions < 100 {
-							t.Fatalf("ranges of the tag %v, %v", tagged, ok)
-						}
-						limits := Limits{MaxBytes: maxBytes, BatchBytes: 16 << 10}
-						for p := range partitions {
-							_, got := readAll(t, r, p, 0, limits)
-							sameRecords(t, got, want[p])
-							i := rng.IntN(len(want[p]))
-							_, got = readAll(t, r, p, want[p][i].offset, limits)
-							sameRecords(t, got, want[p][i:])
-						}
-						if got, err := r.Read(t.Context(), partitions, 0, limits); len(got) > 0 || err != nil {
-							t.Errorf("a partition that is not there: %v, %v", got, err)
-						}
-					})
-				}
+					}
+					f := encode(t, Options{Codec: codec}, batches...)
+					r := open(t, f.Body)
+					ranges, err := r.Ranges(t.Context())
+					if err != nil || !slices.Equal(ranges, f.Ranges) {
+						t.Fatalf("ranges %v, want %v (%v)", ranges, f.Ranges, err)
+					}
+					if tagged, ok := ParseRanges(f.Tags); ok && !slices.Equal(tagged, f.Ranges) || !ok && partitions < 100 {
+						t.Fatalf("ranges of the tag %v, %v", tagged, ok)
+					}
+					limits := Limits{MaxBytes: maxBytes, BatchBytes: 16 << 10}
+					for p := range partitions {
+						_, got := readAll(t, r, p, 0, limits)
+						sameRecords(t, got, want[p])
+						i := rng.IntN(len(want[p]))
+						_, got = readAll(t, r, p, want[p][i].offset, limits)
+						sameRecords(t, got, want[p][i:])
+					}
+					if got, err := r.Read(t.Context(), partitions, 0, limits); len(got) > 0 || err != nil {
+						t.Errorf("a partition that is not there: %v, %v", got, err)
+					}
+				})
 			}
 		}
 	}
 }
 
-// lockedSource lets the race detector see a source that is read in parallel.
-type lockedSource struct {
-	mu sync.Mutex
-	s  *source
-}
-
-func (l *lockedSource) read(ctx context.Context, off, n int64) ([]byte, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.s.read(ctx, off, n)
+func TestAPartitionMaySpanRowGroups(t *testing.T) {
+	for _, partitions := range []int32{1, 100} {
+		var batches []Batch
+		want := make([][]rec, partitions)
+		rng := seeded(6)
+		for p := range partitions {
+			for i := range int64(8) {
+				recs := randomRecs(rng, i*50, 50, false)
+				want[p] = append(want[p], recs...)
+				batches = append(batches, batch(t, p, 0, 0, recs...))
+			}
+		}
+		e := NewEncoder(Options{})
+		e.rowGroupBytes = 10_000
+		f, err := e.Encode("orders", batches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(e.groups) <= int(partitions) {
+			t.Fatalf("%d row groups", len(e.groups))
+		}
+		r := open(t, f.Body)
+		if x := r.index.Load(); x == nil {
+			t.Error("the rows' places are not known from the footer")
+		}
+		for p := range want {
+			_, got := readAll(t, r, int32(p), 0, Limits{MaxBytes: 20_000})
+			sameRecords(t, got, want[p])
+		}
+	}
 }

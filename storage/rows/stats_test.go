@@ -185,15 +185,15 @@ func TestAReadFetchesLittleMoreThanItNeeds(t *testing.T) {
 		recs = append(recs, rec{offset: i, ms: 1_700_000_000_000 + i, value: randomBytes(rng, 100)})
 	}
 	f := encode(t, Options{}, batch(t, 0, 0, 0, recs...))
-	src := lockedSource{s: &source{b: f.Body}}
+	src := &source{b: f.Body}
 	r, err := Open(t.Context(), int64(len(f.Body)), src.read)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if src.s.reads != 1 {
-		t.Errorf("%d reads to open", src.s.reads)
+	if n := src.reads.Swap(0); n != 1 {
+		t.Errorf("%d reads to open", n)
 	}
-	src.s.reads, src.s.bytes = 0, 0
+	src.bytes.Store(0)
 	got, err := r.Read(t.Context(), 0, 70_000, Limits{MaxBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +202,8 @@ func TestAReadFetchesLittleMoreThanItNeeds(t *testing.T) {
 	for _, e := range got {
 		size += len(e.Data)
 	}
-	if src.s.reads > 3 || src.s.bytes > 2<<20 || size < 900<<10 || got[0].First != 70_000 {
-		t.Errorf("%d reads of %d bytes for %d bytes of batches from %d", src.s.reads, src.s.bytes, size, got[0].First)
+	if src.reads.Load() > 3 || src.bytes.Load() > 2<<20 || size < 900<<10 || got[0].First != 70_000 {
+		t.Errorf("%d reads of %d bytes for %d bytes of batches from %d", src.reads.Load(), src.bytes.Load(), size, got[0].First)
 	}
 }
 

@@ -73,6 +73,13 @@ func (v *vector) page(h *pageHeader, body []byte, codec int32, sel []rowSpan) er
 	if h.values == 0 {
 		return nil
 	}
+	if v.col.maxRep == 0 { // a value is a row: is any of them wanted?
+		end := v.row + int64(h.values)
+		if v.advance(sel, v.row); v.cursor == len(sel) || sel[v.cursor].from >= end {
+			v.row = end
+			return nil
+		}
+	}
 	at := len(v.arena)
 	kept := len(v.spans)
 	var values int // where in arena the values begin
