@@ -2,9 +2,15 @@ package broker
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/broker/group"
 )
 
 // pipes is a listener whose connections are in memory, so that a broker and its
@@ -104,5 +110,61 @@ func TestListenersThatCannotBeServedAreRefused(t *testing.T) {
 		if got, err := ParseListeners(test[0], test[1], test[2]); !errors.Is(err, ErrListener) {
 			t.Errorf("%q: got %v, %v", test, got, err)
 		}
+	}
+}
+
+func TestEachListenerTellsItsOwnAddress(t *testing.T) {
+	silent := slog.New(slog.DiscardHandler)
+	config := DefaultConfig()
+	config.Listeners = []Listener{
+		{Name: "INTERNAL", Bind: "127.0.0.1:0", Host: "127.0.0.1"}, // the port that is bound
+		{Name: "EXTERNAL", Bind: "127.0.0.1:0", Host: "kafka.example.org", Port: 19092},
+	}
+	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := map[string]net.Listener{}
+	for _, l := range config.Listeners {
+		ln, err := net.Listen("tcp", l.Bind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets[l.Name] = ln
+		go b.ServeListener(l.Name, ln)
+	}
+	defer b.Shutdown(t.Context())
+	bound := int32(sockets["INTERNAL"].Addr().(*net.TCPAddr).Port)
+	for name, want := range map[string]kmsg.DescribeClusterResponseBroker{
+		"INTERNAL": {Host: "127.0.0.1", Port: bound},
+		"EXTERNAL": {Host: "kafka.example.org", Port: 19092},
+	} {
+		client, err := kgo.NewClient(kgo.SeedBrokers(sockets[name].Addr().String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := kmsg.NewPtrDescribeClusterRequest().RequestWith(t.Context(), client.SeedBrokers()[0])
+		client.Close()
+		if err != nil || len(resp.Brokers) != 1 || resp.Brokers[0].Host != want.Host || resp.Brokers[0].Port != want.Port {
+			t.Errorf("%s: got %+v, %v", name, resp, err)
+		}
+	}
+}
+
+func TestOneListenerThatCannotBeBoundIsTheEndOfAll(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	silent := slog.New(slog.DiscardHandler)
+	config := DefaultConfig()
+	config.Listeners = []Listener{{Name: "A", Bind: "127.0.0.1:0"}, {Name: "B", Bind: taken.Addr().String()}}
+	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Serve(t.Context()); err == nil || errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
 	}
 }
