@@ -190,11 +190,7 @@ func codecOf(name string) rows.Codec {
 // partition, and the producer state of its batches.
 func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) {
 	next := map[int32]int64{}
-	type newest struct {
-		notes []producerNote
-		epoch int64
-	}
-	producers := map[producerKey]*newest{}
+	newest := map[producerKey][]producerNote{}
 	var order []producerKey
 	for _, pool := range pools {
 		for _, a := range pool {
@@ -204,16 +200,14 @@ func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appe
 				continue
 			}
 			key := producerKey{a.partition, id}
-			p := producers[key]
-			if p == nil {
-				p = &newest{}
-				producers[key] = p
+			notes := newest[key]
+			if notes == nil {
 				order = append(order, key)
 			}
-			if len(p.notes) == maxBatches { // more than the last five are of no use
-				p.notes = p.notes[1:]
+			if len(notes) == maxBatches { // more than the last five are of no use
+				notes = notes[1:]
 			}
-			p.notes = append(p.notes, producerNote{
+			newest[key] = append(notes, producerNote{
 				int64(a.partition), id, int64(a.batch.ProducerEpoch()), int64(a.batch.BaseSequence()), int64(a.batch.LastSequence()),
 				a.base, e.Info.Timestamp, a.wait.result.LogAppendTime,
 			})
@@ -228,7 +222,7 @@ func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appe
 	}
 	n := note{Table: t.id}
 	for _, key := range order {
-		n.Producers = append(n.Producers, producers[key].notes...)
+		n.Producers = append(n.Producers, newest[key]...)
 	}
 	e.Info.Sluice, _ = json.Marshal(n) // numbers and a string: it cannot fail
 }

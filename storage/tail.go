@@ -98,27 +98,6 @@ func (t *tail) find(offset int64) int {
 	return sort.Search(t.batches.len(), func(i int) bool { return t.batches.at(i).last >= offset })
 }
 
-// start is the first offset of the tail; ok is false if it is empty.
-func (t *tail) start() (offset int64, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.batches.len() == 0 {
-		return 0, false
-	}
-	return t.batches.at(0).first, true
-}
-
-// since lists the batches that end at or behind offset.
-func (t *tail) since(offset int64) []tailBatch {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []tailBatch
-	for i := t.find(offset); i < t.batches.len(); i++ {
-		all = append(all, *t.batches.at(i))
-	}
-	return all
-}
-
 // queue is a first-in first-out queue whose elements can be looked at.
 type queue[T any] struct {
 	items []T

@@ -143,8 +143,7 @@ func (t *Table[K, R]) open(ctx context.Context) error {
 	// Until the entry of the take-over stands, every other leader is ahead of us.
 	t.epoch = delta.Epoch(snap)
 	t.mu.Unlock()
-	var committer *delta.Committer[*change[R]]
-	committer = delta.Start(log, snap, delta.Hooks[*change[R]]{
+	committer := delta.Start(log, snap, delta.Hooks[*change[R]]{
 		Encode:  t.encode,
 		Entry:   func(*delta.Entry, *delta.Snapshot, [][]*change[R]) {},
 		Check:   t.check,
