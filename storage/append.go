@@ -286,7 +286,7 @@ func (t *Topic) commit(pools [][]*appended) {
 		for _, a := range pool {
 			p := t.partitions[a.partition]
 			last := a.base + a.count - 1
-			t.env.tails.add(&p.tail, tailBatch{a.base, last, a.batch.MaxTimestamp(), a.batch})
+			t.env.tails.add(&p.tail, tailBatch{a.base, last, a.batch})
 			p.high = last + 1
 			a.wait.result.LogStart = p.logStart
 			if id := a.batch.ProducerID(); id != noProducer {

@@ -26,9 +26,8 @@ type tail struct {
 }
 
 type tailBatch struct {
-	first, last  int64
-	maxTimestamp int64
-	data         []byte
+	first, last int64
+	data        []byte
 }
 
 // batchOverhead is what a cached batch takes up beside its bytes.
