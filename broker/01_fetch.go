@@ -146,8 +146,10 @@ func (f *fetching) open(ctx context.Context, b *Broker) {
 	group.SetLimit(openParallel)
 	for i := range f.topics {
 		t := &f.topics[i]
-		info, ok := b.topics.LookupID(t.id)
-		if !f.byID {
+		info, ok := storage.TopicInfo{}, false
+		if f.byID {
+			info, ok = b.topics.LookupID(t.id)
+		} else {
 			info, ok = b.topics.Lookup(t.name)
 		}
 		switch {
