@@ -256,8 +256,9 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 			t.env.log.Error("a topic's new configuration is not used", "topic", t.name, "err", err)
 		}
 	}
+	place := t.index.place(e.Removes)
 	for i := range e.Adds {
-		if err := t.addFile(&e.Adds[i]); err != nil {
+		if err := t.addFile(&e.Adds[i], place); err != nil {
 			t.env.log.Error("a data file of another writer is not read", "topic", t.name, "version", e.Version, "err", err)
 		}
 	}
@@ -271,6 +272,7 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 	}
 	t.commit(pools)
 	t.notify()
+	t.compactLater()
 	t.mu.Unlock()
 	for _, pool := range pools {
 		for _, a := range pool {

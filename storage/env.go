@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,13 @@ type env struct {
 	// encoders has a slot for each encoding that may run at a time: it is CPU work,
 	// and an encoder keeps its buffers.
 	encoders chan *encoders
+	// rewriters has the one slot for compactions: they run one at a time in a
+	// broker, beside the encodings that producers wait for.
+	rewriters chan *encoders
+	// background is the upkeep under way; ctx ends it.
+	background sync.WaitGroup
+	ctx        context.Context
+	cancel     context.CancelFunc
 	// pending counts the bytes that are appended and not settled.
 	pending atomic.Int64
 }
@@ -61,10 +69,13 @@ func newEnv(store object.Store, options Options) *env {
 		tails:    newTailCache(options.TailBytes),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
 	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.blocks = newBlockCache(options.BlockBytes, e.metrics)
 	for range cap(e.encoders) {
 		e.encoders <- &encoders{}
 	}
+	e.rewriters = make(chan *encoders, 1)
+	e.rewriters <- &encoders{}
 	return e
 }
 
@@ -86,21 +97,39 @@ func (e *env) encode(ctx context.Context, topic string, codec rows.Codec, batche
 		return nil, delta.ErrStopping
 	}
 	defer func() { e.encoders <- slot }()
-	encoder := (*slot)[codec]
-	if encoder == nil {
-		encoder = rows.NewEncoder(rows.Options{Codec: codec})
-		(*slot)[codec] = encoder
-	}
-	file, err := encoder.Encode(topic, batches)
+	file, err := slot.get(codec).Encode(topic, batches)
 	if err != nil {
 		return nil, err
 	}
 	return &delta.File{
-		Path: "data/" + time.Now().UTC().Format(time.DateOnly) + "/" + uuid.NewString() + ".parquet",
+		Path: newPath(),
 		// The encoder's buffer goes to the next file while this one is uploaded.
 		Body: bytes.Clone(file.Body), Stats: file.Stats, Tags: file.Tags,
 	}, nil
 }
 
-// close waits for what runs in the background.
-func (e *env) close(ctx context.Context) error { return e.blocks.close(ctx) }
+// get is the slot's encoder for a codec.
+func (s encoders) get(codec rows.Codec) *rows.Encoder {
+	if s[codec] == nil {
+		s[codec] = rows.NewEncoder(rows.Options{Codec: codec})
+	}
+	return s[codec]
+}
+
+// newPath names a new data file: unique, and found by its day.
+func newPath() string {
+	return "data/" + time.Now().UTC().Format(time.DateOnly) + "/" + uuid.NewString() + ".parquet"
+}
+
+// close ends what runs in the background and waits for it.
+func (e *env) close(ctx context.Context) error {
+	e.cancel()
+	ended := make(chan struct{})
+	go func() { e.background.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return e.blocks.close(ctx)
+}

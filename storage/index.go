@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -16,14 +18,22 @@ type index struct {
 	partitions [][]extent // by partition, each sorted by first
 	files      map[string]*file
 	unresolved map[string]*file
+	order      int64 // of the newest file
 }
 
-// file is a live data file of the table. Its fields do not change once it is in the index.
+// file is a live data file of the table. Its fields do not change once it is in
+// the index, but for ranges, which are set when they are known.
 type file struct {
-	key  string // in the store
-	name string // delta.FileName, the key in the index
-	size int64
-	span rows.Span // what the log says of it
+	key      string // in the store
+	path     string // in the log
+	name     string // delta.FileName, the key in the index
+	size     int64
+	modified int64     // as the log says, ms
+	span     rows.Span // what the log says of it
+	ranges   []rows.Range
+	// order is the place of the file's records among all: files are sorted by it as
+	// their records were committed. A file that replaces others has their place.
+	order int64
 }
 
 // extent is where a file holds records of one partition. Extents of a partition
@@ -41,13 +51,17 @@ func newIndex(partitions int32) *index {
 	}
 }
 
-// add takes up a file.
-func (x *index) add(key string, a *delta.Add) {
+// add takes up a file, in the given place, or behind all others if that is 0.
+func (x *index) add(key string, a *delta.Add, order int64) {
 	name := delta.FileName(a.Path)
 	if x.files[name] != nil {
 		return // added again: metadata only
 	}
-	f := &file{key: key, name: name, size: a.Size, span: rows.StatsRange(a.Stats)}
+	if order == 0 {
+		x.order++
+		order = x.order
+	}
+	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), order: order}
 	x.files[name] = f
 	if ranges, ok := rows.ParseRanges(a.Tags); ok {
 		x.resolve(f, ranges)
@@ -62,6 +76,7 @@ func (x *index) resolve(f *file, ranges []rows.Range) {
 		return // removed meanwhile
 	}
 	delete(x.unresolved, f.name)
+	f.ranges = ranges
 	for _, r := range ranges {
 		if r.Partition < 0 || int(r.Partition) >= len(x.partitions) || r.Rows == 0 {
 			continue
@@ -86,9 +101,64 @@ func (x *index) remove(r *delta.Remove) {
 	}
 	delete(x.files, name)
 	delete(x.unresolved, name)
-	for p := range x.partitions {
-		x.partitions[p] = slices.DeleteFunc(x.partitions[p], func(e extent) bool { return e.file == f })
+	for _, r := range f.ranges {
+		if p := r.Partition; p >= 0 && int(p) < len(x.partitions) {
+			x.partitions[p] = slices.DeleteFunc(x.partitions[p], func(e extent) bool { return e.file == f })
+		}
 	}
+}
+
+// place is the place of what replaces the files that an entry removes.
+func (x *index) place(removes []delta.Remove) int64 {
+	first := int64(0)
+	for i := range removes {
+		if f := x.files[delta.FileName(removes[i].Path)]; f != nil && (first == 0 || f.order < first) {
+			first = f.order
+		}
+	}
+	return first
+}
+
+// inOrder lists the files as their records were committed.
+func (x *index) inOrder() []*file {
+	all := slices.Collect(maps.Values(x.files))
+	slices.SortFunc(all, func(a, b *file) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) })
+	return all
+}
+
+// together reports whether no record of any other file lies between those of the
+// given ones, in any partition, and no two of them are interleaved.
+func (x *index) together(files []*file) bool {
+	mine := make(map[*file]bool, len(files))
+	partitions := map[int32]bool{}
+	for _, f := range files {
+		mine[f] = true
+		for _, r := range f.ranges {
+			partitions[r.Partition] = true
+		}
+	}
+	for p := range partitions {
+		if p < 0 || int(p) >= len(x.partitions) {
+			return false
+		}
+		const before, within, behind = 0, 1, 2
+		state, last := before, int64(-1)
+		for _, e := range x.partitions[p] {
+			if e.first <= last {
+				return false
+			}
+			last = max(last, e.last)
+			switch {
+			case mine[e.file] && state == behind:
+				return false
+			case mine[e.file]:
+				state = within
+			case state == within:
+				state = behind
+			}
+		}
+	}
+	return true
 }
 
 // from lists up to n extents that hold records of the partition at or behind offset

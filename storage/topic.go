@@ -9,10 +9,12 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,8 @@ type Topic struct {
 	producers  *producers
 	gone       error // why nothing works any more
 	listeners  map[chan<- struct{}]int
+	compacting bool
+	sinceCheck int // entries since it was last looked for files to compact
 
 	resolving sync.Mutex // one reading of unresolved files at a time
 }
@@ -100,8 +104,12 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if t.producers, err = loadProducers(ctx, log, snap, properties.partitions, tail); err != nil {
 		return nil, storeError(err)
 	}
-	for _, a := range snap.Files {
-		if err := t.addFile(a); err != nil {
+	// By time: the order in which the records were committed.
+	adds := slices.SortedFunc(maps.Values(snap.Files), func(a, b *delta.Add) int {
+		return cmp.Or(cmp.Compare(a.ModificationTime, b.ModificationTime), cmp.Compare(a.Path, b.Path))
+	})
+	for _, a := range adds {
+		if err := t.addFile(a, 0); err != nil {
 			return nil, storeError(err)
 		}
 	}
@@ -197,12 +205,12 @@ func (t *Topic) interval() time.Duration {
 	return t.env.options.CommitInterval
 }
 
-func (t *Topic) addFile(a *delta.Add) error {
+func (t *Topic) addFile(a *delta.Add, order int64) error {
 	key, err := t.log.DataKey(a.Path)
 	if err != nil {
 		return err
 	}
-	t.index.add(key, a)
+	t.index.add(key, a, order)
 	return nil
 }
 
