@@ -173,6 +173,11 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: encoding a data file: %w", ErrStopped, err)
 	}
+	if err == nil {
+		if key, err := t.log.DataKey(file.Path); err == nil {
+			t.env.blocks.written.add(key, file.Body)
+		}
+	}
 	return file, err
 }
 

@@ -23,11 +23,13 @@ type blockCache struct {
 	limit   int
 	metrics *metrics
 
-	mu     sync.Mutex
-	bytes  int
-	blocks *lru.Cache[blockKey, *block]
+	mu          sync.Mutex
+	bytes       int // of blocks
+	blocks      *lru.Cache[blockKey, *block]
+	readerBytes int // of readers, see reader.cost
+	readers     *lru.Cache[string, *reader]
 
-	readers *lru.Cache[string, *rows.Reader]
+	written bodies
 	flight  singleflight.Group
 	ahead   chan struct{} // slots of background loads
 	ctx     context.Context
@@ -57,6 +59,8 @@ const (
 	maxReaders = 1024
 	// wholeFile is the size up to which a file is read in one request.
 	wholeFile = 1 << 20
+	// writtenBytes bounds the files kept from when they were written.
+	writtenBytes = 16 << 20
 	// loadDeadline bounds the reading of a block from a store that hangs.
 	loadDeadline = 30 * time.Second
 	// backgroundLoads bounds the read-ahead of all readers together.
@@ -68,7 +72,7 @@ func newBlockCache(limit int, m *metrics) *blockCache {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	// The sizes are positive: neither fails.
 	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) { c.bytes -= b.bytes })
-	c.readers, _ = lru.New[string, *rows.Reader](maxReaders)
+	c.readers, _ = lru.NewWithEvict(maxReaders, func(_ string, r *reader) { c.readerBytes -= r.cost })
 	return c
 }
 
@@ -204,17 +208,90 @@ func (b *block) measure() {
 	}
 }
 
+// reader is the open reader of a file, and about how much memory it holds.
+type reader struct {
+	*rows.Reader
+	cost int
+}
+
 // reader answers the reader of a file, with its footer read.
 func (c *blockCache) reader(ctx context.Context, store object.Store, f *file) (*rows.Reader, error) {
-	if r, ok := c.readers.Get(f.key); ok {
-		return r, nil
+	c.mu.Lock()
+	cached, ok := c.readers.Get(f.key)
+	c.mu.Unlock()
+	if ok {
+		return cached.Reader, nil
 	}
-	r, err := rows.Open(ctx, f.size, source(store, f))
+	r, err := rows.Open(ctx, f.size, c.source(store, f))
 	if err != nil {
 		return nil, err
 	}
-	c.readers.Add(f.key, r)
+	opened := &reader{r, r.MemorySize()}
+	if f.size <= wholeFile {
+		opened.cost += int(f.size) // source keeps it
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readers.Contains(f.key) {
+		c.readers.Add(f.key, opened)
+		c.readerBytes += opened.cost
+	}
+	// Footers are small beside blocks; a quarter of the cache is plenty.
+	for c.readerBytes > c.limit/4 && c.readers.Len() > 1 {
+		c.readers.RemoveOldest()
+	}
 	return r, nil
+}
+
+// source reads a file: from memory if it was written here a moment ago, else from
+// the store.
+func (c *blockCache) source(store object.Store, f *file) rows.Source {
+	if body := c.written.get(f.key); int64(len(body)) == f.size {
+		return func(_ context.Context, off, n int64) ([]byte, error) { return slice(f, body, off, n) }
+	}
+	return source(store, f)
+}
+
+// slice is a range of a file's bytes.
+func slice(f *file, body []byte, off, n int64) ([]byte, error) {
+	if off < 0 || n < 0 || off > int64(len(body)) || n > int64(len(body))-off {
+		return nil, fmt.Errorf("%w: data file %s: %d bytes at %d of %d", delta.ErrCorrupt, f.key, n, off, len(body))
+	}
+	return body[off : off+n], nil
+}
+
+// bodies keeps the small files that were written last, since a compaction is about
+// to read them: first in, first out, bounded by writtenBytes.
+type bodies struct {
+	mu    sync.Mutex
+	bytes int
+	order queue[string]
+	byKey map[string][]byte
+}
+
+func (b *bodies) add(key string, body []byte) {
+	if len(body) > wholeFile {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.byKey == nil {
+		b.byKey = map[string][]byte{}
+	}
+	b.byKey[key] = body
+	b.order.push(key)
+	b.bytes += len(body)
+	for b.bytes > writtenBytes {
+		oldest := b.order.pop()
+		b.bytes -= len(b.byKey[oldest])
+		delete(b.byKey, oldest)
+	}
+}
+
+func (b *bodies) get(key string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.byKey[key]
 }
 
 // source reads a file by ranged GETs; a small one in one GET, kept until the
@@ -245,10 +322,7 @@ func source(store object.Store, f *file) rows.Source {
 			}
 			whole = body
 		}
-		if off < 0 || n < 0 || off+n > int64(len(whole)) {
-			return nil, fmt.Errorf("%w: data file %s: bytes %d to %d of %d", delta.ErrCorrupt, f.key, off, off+n, len(whole))
-		}
-		return whole[off : off+n], nil
+		return slice(f, whole, off, n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func (t *Topic) merge(files []*file) error {
 	inputs := make([]upkeep.File, len(files))
 	for i, f := range files {
 		inputs[i] = upkeep.File{Size: f.size, Ranges: f.ranges, Open: func(ctx context.Context) (*rows.Reader, error) {
-			return rows.Open(ctx, f.size, source(t.env.store, f))
+			return rows.Open(ctx, f.size, t.env.blocks.source(t.env.store, f))
 		}}
 	}
 	merged, err := upkeep.Merge(ctx, t.name, inputs, slot.get(codecOf(t.settings.Load().ParquetCompression)))
@@ -119,6 +120,7 @@ func (t *Topic) merge(files []*file) error {
 	if _, err := t.env.store.Put(ctx, key, merged.Body); err != nil {
 		return err
 	}
+	t.env.blocks.written.add(key, bytes.Clone(merged.Body))
 	err = t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		e := &delta.Entry{
 			Info: &delta.CommitInfo{Operation: "OPTIMIZE", OperationParameters: map[string]string{"predicate": "[]", "auto": "true"}},
