@@ -401,7 +401,7 @@ func (t *Table[K, R]) check(e *delta.Entry, _ *delta.Snapshot) error {
 	return nil
 }
 
-func (t *Table[K, R]) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*change[R]) {
+func (t *Table[K, R]) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*change[R]) error {
 	t.mu.Lock()
 	t.version, t.files = e.Version, len(snap.Files)
 	for _, pool := range pools {
@@ -429,6 +429,7 @@ func (t *Table[K, R]) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*c
 			c.wait.end(nil)
 		}
 	}
+	return nil
 }
 
 func (t *Table[K, R]) failed(changes []*change[R], err error) {
