@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,57 +17,86 @@ const partitions = 4
 
 // Each client writes with all its codecs as an idempotent producer, two of it
 // share the partitions and read every record back as it was, leave, and continue
-// where they were.
-func TestClientsReadBackWhatTheyWroteInAGroupOfTwo(t *testing.T) {
+// where they were. Then the broker restarts, and they read the same out of the
+// tables, in new batches.
+func TestClientsReadWhatTheyWrote(t *testing.T) {
 	b := startSluice(t, directory(t))
-	for _, c := range clients {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			topic, group := "from-"+c.name, "group-of-"+c.name
-			c.create(t, b, topic, partitions)
-			two := members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
-			two.balance(t, partitions)
-
-			var written []record
-			for _, codec := range c.codecs {
-				acked := c.produce(t, b, topic, codec, c.sample(codec, 60, partitions))
-				requireCodec(t, b, topic, codec, acked)
-				written = append(written, acked...)
-			}
-			// Without a partition the client's own partitioner chooses.
-			if c.name != "kafkajs" {
-				records := c.sample("anywhere", 20, partitions)
-				for i := range records {
-					records[i].partition = anyPartition
+	var mu sync.Mutex
+	written := map[string]map[id]record{} // by client; guarded by mu
+	t.Run("in a group of two", func(t *testing.T) {
+		for _, c := range clients {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				records := readBack(t, b, c, topicOf(c))
+				mu.Lock()
+				defer mu.Unlock()
+				written[c.name] = records
+			})
+		}
+	})
+	b.stop(t)
+	b.restart(t)
+	t.Run("out of the table", func(t *testing.T) {
+		for _, c := range clients {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				topics := []client{c}
+				if c.plain == nil && c.name != clients[0].name { // it tells all that a record has
+					topics = append(topics, clients[0])
 				}
-				written = append(written, c.produce(t, b, topic, "lz4", records)...)
-			}
-			first := index(t, written)
-			requireDense(t, first)
-			requireSame(t, c.name, first, two.read(t, len(first)))
-			requireOnePartitionEach(t, two)
-			two.leave()
-			requireCommitted(t, b, topic, group, first)
+				for _, of := range topics {
+					alone := members{c.consume(t, b, topicOf(of), "cold-"+c.name+"-"+of.name)}
+					got := alone.read(t, len(written[of.name]))
+					alone.leave()
+					requireSame(t, c.name+" reads "+of.name, written[of.name], got)
+				}
+			})
+		}
+	})
+}
 
-			// The members come back and find only what came since.
-			records := c.produce(t, b, topic, "none", c.sample("later", 40, partitions))
-			second := index(t, records)
-			two = members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
-			two.balance(t, partitions)
-			more := c.produce(t, b, topic, "gzip", c.sample("latest", 40, partitions))
-			for _, r := range more {
-				second[r.id()] = r
-			}
-			got := two.read(t, len(second))
-			two.leave()
-			requireSame(t, c.name+" after its restart", second, got)
-			for key, r := range second {
-				first[key] = r
-			}
-			requireDense(t, first)
-			requireCommitted(t, b, topic, group, first)
-		})
+func topicOf(c client) string { return "from-" + c.name }
+
+// readBack has a client write and read a topic, and returns what is in it.
+func readBack(t *testing.T, b *sluice, c client, topic string) map[id]record {
+	t.Helper()
+	group := "group-of-" + c.name
+	c.create(t, b, topic, partitions)
+	two := members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
+	two.balance(t, partitions)
+
+	var first []record
+	for _, codec := range c.codecs {
+		acked := c.produce(t, b, topic, codec, c.sample(codec, 60, partitions))
+		requireCodec(t, b, topic, codec, acked)
+		first = append(first, acked...)
 	}
+	if !c.choosesNothing {
+		records := c.sample("anywhere", 20, partitions)
+		for i := range records {
+			records[i].partition = anyPartition
+		}
+		first = append(first, c.produce(t, b, topic, "lz4", records)...)
+	}
+	all := index(t, first)
+	requireDense(t, all)
+	requireSame(t, c.name, all, two.read(t, len(all)))
+	requireOnePartitionEach(t, two)
+	two.leave()
+	requireCommitted(t, b, topic, group, all)
+
+	// The members come back and find only what came since.
+	second := c.produce(t, b, topic, "none", c.sample("later", 40, partitions))
+	two = members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
+	two.balance(t, partitions)
+	second = append(second, c.produce(t, b, topic, "gzip", c.sample("latest", 40, partitions))...)
+	got := two.read(t, len(second))
+	two.leave()
+	requireSame(t, c.name+" after its restart", index(t, second), got)
+	all = index(t, append(first, second...))
+	requireDense(t, all)
+	requireCommitted(t, b, topic, group, all)
+	return all
 }
 
 // requireOnePartitionEach checks that no partition's records went to two members.

@@ -113,7 +113,7 @@ func TestEnginesReadWhatClientsWrote(t *testing.T) {
 	eachStore(t, func(t *testing.T, s store) {
 		b := startSluice(t, s)
 		const topic = "read-by-engines"
-		c := clients[1]
+		c := librdkafka
 		c.create(t, b, topic, partitions)
 		var written []record
 		for _, codec := range c.codecs {

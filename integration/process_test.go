@@ -41,7 +41,7 @@ type process struct {
 // wrote.
 func start(t *testing.T, name string, env []string, command ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, out: newLines(), err: newLines(), ended: make(chan struct{})}
+	p := &process{t: t, name: name, out: &lines{}, err: &lines{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Dir, p.cmd.Env = t.TempDir(), append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
@@ -87,7 +87,13 @@ func (p *process) kill() {
 // terminate asks the process to end.
 func (p *process) terminate() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	p.signal(syscall.SIGTERM)
+}
+
+// signal sends a signal to the process.
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("%s: %v", p.name, err)
 	}
 }
@@ -112,11 +118,7 @@ type lines struct {
 	mu      sync.Mutex
 	all     []string
 	partial []byte
-	closed  bool
-	changed chan struct{} // closed, and replaced, at each change
 }
-
-func newLines() *lines { return &lines{changed: make(chan struct{})} }
 
 // Write takes what the program wrote; exec calls it from one goroutine.
 func (l *lines) Write(p []byte) (int, error) {
@@ -131,62 +133,31 @@ func (l *lines) Write(p []byte) (int, error) {
 		l.all = append(l.all, string(l.partial[:i]))
 		l.partial = l.partial[i+1:]
 	}
-	l.wake()
 	return len(p), nil
 }
 
+// close ends the last line, if the program did not.
 func (l *lines) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.partial) > 0 {
 		l.all, l.partial = append(l.all, string(l.partial)), nil
 	}
-	l.closed = true
-	l.wake()
 }
 
-// wake is called with mu held.
-func (l *lines) wake() {
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// from is the lines from index i on, the channel that tells of more, and whether
-// there can be more.
-func (l *lines) from(i int) (more []string, changed <-chan struct{}, closed bool) {
+// sofar is what was written.
+func (l *lines) sofar() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.all[i:], l.changed, l.closed
+	return l.all // only ever appended to
 }
 
 func (l *lines) tail(n int) string {
-	all, _, _ := l.from(0)
+	all := l.sofar()
 	return strings.Join(all[max(0, len(all)-n):], "\n")
 }
 
 func (l *lines) String() string { return l.tail(1 << 30) }
-
-// each calls f for every line until f is done with it, the program has ended or
-// the time is over. It tells whether f was done.
-func (l *lines) each(within time.Duration, f func(line string) (done bool)) bool {
-	deadline := time.After(within)
-	for i := 0; ; {
-		more, changed, closed := l.from(i)
-		for _, line := range more {
-			if i++; f(line) {
-				return true
-			}
-		}
-		if closed {
-			return false
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			return false
-		}
-	}
-}
 
 // freePort is a port of the loopback interface that nobody has. It lies below
 // the range that the kernel takes ports of outgoing connections from: a broker

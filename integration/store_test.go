@@ -41,33 +41,44 @@ const (
 // minio is a running MinIO with one drive.
 type minio struct {
 	*process
-	address string
+	address, drive string
 }
 
 // startMinIO starts a MinIO with an empty drive that ends with the test.
 func startMinIO(t *testing.T) *minio {
 	t.Helper()
-	path := minioBinary(t)
-	address := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	m := &minio{address: "127.0.0.1:" + strconv.Itoa(freePort(t)), drive: t.TempDir()}
+	m.restart(t)
+	return m
+}
+
+// restart starts the server once more: same drive, same port.
+func (m *minio) restart(t *testing.T) {
+	t.Helper()
 	env := []string{"MINIO_ROOT_USER=" + minioUser, "MINIO_ROOT_PASSWORD=" + minioPassword,
 		"MINIO_BROWSER=off", "MINIO_CALLHOME_ENABLE=off", "MINIO_UPDATE=off", "HOME=" + t.TempDir()}
-	m := &minio{address: address}
-	m.process = start(t, "minio", env, path, "server", "--quiet", "--address", address, t.TempDir())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		resp, err := http.Get("http://" + address + "/minio/health/cluster")
+	m.process = start(t, "minio", env, minioBinary(t), "server", "--quiet", "--address", m.address, m.drive)
+	m.process.ready(t, "http://"+m.address+"/minio/health/cluster")
+}
+
+// ready waits until a URL of the process answers 200.
+func (p *process) ready(t *testing.T, url string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(url)
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return m
+				return
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("minio does not serve: %v", err)
-		}
 		select {
-		case <-m.ended:
-			t.Fatalf("minio has ended:\n%s", m.err)
+		case <-p.ended:
+			t.Fatalf("%s has ended:\n%s", p.name, p.err)
 		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not ready: %v", p.name, err)
 		}
 	}
 }
@@ -116,23 +127,7 @@ func (b *sluice) command() []string {
 func (b *sluice) restart(t *testing.T) {
 	t.Helper()
 	b.process = start(t, "sluice", b.store.env, b.command()...)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get("http://" + b.http + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case <-b.ended:
-			t.Fatalf("sluice has ended:\n%s", b.err)
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sluice is not ready: %v", err)
-		}
-	}
+	b.process.ready(t, "http://"+b.http+"/readyz")
 }
 
 // stop ends the broker in order.

@@ -52,10 +52,11 @@ type Offsets struct {
 	pending     map[key]pending
 }
 
-// pending is the newest commit of a key that is on its way.
+// pending is the newest change of a key that is on its way.
 type pending struct {
-	offset Offset
-	wait   *Wait
+	offset  Offset
+	deleted bool
+	wait    *Wait
 }
 
 // Options are the settings of the offsets table.
@@ -113,9 +114,13 @@ func Open(ctx context.Context, store object.Store, options Options) (*Offsets, e
 		table: table, options: options,
 		offsets: map[string]map[key]Offset{}, memberships: map[string][]byte{}, pending: map[key]pending{},
 	}
-	table.OnChange(func(rows []row) {
+	table.OnChange(func(rows []row, all bool) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		if all {
+			clear(o.offsets)
+			clear(o.memberships)
+		}
 		for i := range rows {
 			o.take(&rows[i])
 		}
@@ -156,7 +161,7 @@ func (o *Offsets) Commit(group string, commits []Offset) *Wait {
 	for _, c := range commits {
 		k := key{group, c.Topic, c.Partition}
 		if p, ok := o.pending[k]; ok && !ended(p.wait) {
-			if same(p.offset, c) {
+			if !p.deleted && same(p.offset, c) {
 				join = p.wait
 				continue
 			}
@@ -171,12 +176,17 @@ func (o *Offsets) Commit(group string, commits []Offset) *Wait {
 	// Changes are committed in order: the end of this one implies that of join.
 	wait := o.table.Put(rows...)
 	for i := range rows {
-		o.pending[rows[i].key()] = pending{rows[i].offset(), wait}
+		o.pending[rows[i].key()] = pending{offset: rows[i].offset(), wait: wait}
 	}
-	if len(o.pending) > 2*len(rows)+1024 {
+	o.sweep(len(rows))
+	return wait
+}
+
+// sweep drops pending changes that have ended, once there are many beside the n newest.
+func (o *Offsets) sweep(n int) {
+	if len(o.pending) > 2*n+1024 {
 		maps.DeleteFunc(o.pending, func(_ key, p pending) bool { return ended(p.wait) })
 	}
-	return wait
 }
 
 func ended(w *Wait) bool {
@@ -286,23 +296,37 @@ func (o *Offsets) forget(match func(key, Offset) bool, membership string) *Wait 
 	if _, ok := o.memberships[membership]; ok {
 		rows = append(rows, gone(key{group: membership}))
 	}
+	// A commit on its way is deleted too: it comes first, since changes keep their
+	// order. What it says counts, not what it is about to replace.
+	coming := map[key]Offset{}
+	for k, p := range o.pending {
+		if !p.deleted && !ended(p.wait) {
+			coming[k] = p.offset
+		}
+	}
 	for _, offsets := range o.offsets {
 		for k, offset := range offsets {
+			if newer, ok := coming[k]; ok {
+				offset = newer
+				delete(coming, k)
+			}
 			if match(k, offset) {
 				rows = append(rows, gone(k))
 			}
 		}
 	}
-	// A commit on its way is deleted too: it comes first, since changes keep their order.
-	for k, p := range o.pending {
-		if _, committed := o.offsets[k.group][k]; !committed && !ended(p.wait) && match(k, p.offset) {
+	for k, offset := range coming {
+		if match(k, offset) {
 			rows = append(rows, gone(k))
 		}
 	}
+	wait := o.table.Put(rows...)
 	for i := range rows {
-		delete(o.pending, rows[i].key())
+		// A commit that comes now must not be skipped for what is still to be seen.
+		o.pending[rows[i].key()] = pending{deleted: true, wait: wait}
 	}
-	return o.table.Put(rows...)
+	o.sweep(len(rows))
+	return wait
 }
 
 // Version is the table's newest version.

@@ -2,8 +2,10 @@ package offsets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/storage/object"
@@ -139,4 +141,58 @@ func TestConcurrentCommitsShareVersions(t *testing.T) {
 	if n := o.Version() - before; n > 3 {
 		t.Errorf("200 commits took %d versions", n)
 	}
+}
+
+func TestWhatFollowsADeletionOnItsWayIsWritten(t *testing.T) {
+	o := open(t, mem.New(), Options{CommitInterval: 20 * time.Millisecond})
+	done(t, o.Commit("g", []Offset{at("t", 0, 5)}))
+	deleted := o.DeleteGroup("g")
+	again := o.Commit("g", []Offset{at("t", 0, 5)}) // the same as is still to be seen
+	done(t, deleted)
+	done(t, again)
+	if got, ok := o.Fetch("g", "t", [16]byte{1}, 0); !ok || got.Offset != 5 {
+		t.Error("an acknowledged offset is gone:", got, ok)
+	}
+	done(t, o.DeleteOffsets("g", "t", []int32{0}))
+	if _, ok := o.Fetch("g", "t", [16]byte{1}, 0); ok {
+		t.Error("a deleted offset is there")
+	}
+}
+
+func TestAnOffsetThatIsJustBeingCommittedDoesNotExpire(t *testing.T) {
+	o := open(t, mem.New(), Options{CommitInterval: 20 * time.Millisecond})
+	old := at("t", 0, 5)
+	old.Committed = time.Now().Add(-8 * 24 * time.Hour)
+	done(t, o.Commit("g", []Offset{old}))
+	committed := o.Commit("g", []Offset{at("t", 0, 6)})
+	done(t, o.Expire(time.Now(), func(string) (time.Time, bool) { return time.Time{}, true }))
+	done(t, committed)
+	if got, ok := o.Fetch("g", "t", [16]byte{1}, 0); !ok || got.Offset != 6 {
+		t.Error("an acknowledged offset is gone:", got, ok)
+	}
+}
+
+func TestACommitThatFailedIsNotTakenForDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := open(t, store, Options{})
+		done(t, a.Commit("g", []Offset{at("t", 0, 5), at("t", 1, 5)}))
+		b := open(t, store.Handle(), Options{})
+		done(t, b.Commit("g", []Offset{at("t", 0, 7)}))
+		done(t, b.DeleteOffsets("g", "t", []int32{1}))
+		first, joined := a.Commit("g", []Offset{at("t", 0, 6)}), a.Commit("g", []Offset{at("t", 0, 6)})
+		for _, w := range []*Wait{first, joined} {
+			if err := w.Get(t.Context()); !errors.Is(err, ErrFenced) {
+				t.Error("a fenced commit:", err)
+			}
+		}
+		if err := a.Commit("g", []Offset{at("t", 0, 6)}).Get(t.Context()); !errors.Is(err, ErrFenced) {
+			t.Error("the same once more:", err)
+		}
+		time.Sleep(4 * time.Second)
+		done(t, a.Commit("g", []Offset{at("t", 0, 6)}))
+		if got := a.Group("g"); len(got) != 1 || got[0].Offset != 6 {
+			t.Errorf("after the table was taken back: %+v", got)
+		}
+	})
 }

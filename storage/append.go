@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -107,7 +108,7 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	p.next += item.count
 	if key.id != noProducer {
 		t.producers.expire(now)
-		t.producers.add(key, batch.ProducerEpoch(), newBatch(item), now.UnixMilli())
+		t.producers.add(key, newBatch(item), now.UnixMilli())
 	}
 	return item.wait
 }
@@ -143,7 +144,7 @@ func checkBatch(records []byte, s *Settings, now time.Time) (record.Batch, error
 
 func newBatch(item *appended) batch {
 	return batch{
-		first: item.batch.BaseSequence(), last: item.batch.LastSequence(),
+		epoch: item.batch.ProducerEpoch(), first: item.batch.BaseSequence(), last: item.batch.LastSequence(),
 		base: item.base, timestamp: item.wait.result.LogAppendTime, wait: item.wait,
 	}
 }
@@ -240,7 +241,7 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 	switch {
 	case delta.Fenced(e, epoch):
 		return delta.ErrFenced
-	case e.Metadata != nil && e.Metadata.ID != t.id:
+	case e.Metadata != nil && (e.Metadata.ID != t.id || e.Metadata.Configuration[propertyDeleted] == "true"):
 		return fmt.Errorf("%w: the topic was deleted or replaced by another writer", delta.ErrFenced)
 	case e.Metadata != nil && e.Metadata.SchemaString != snap.Metadata.SchemaString:
 		return fmt.Errorf("%w: another writer changed the table's schema in version %d; restore it and restart", ErrStopped, e.Version)
@@ -252,8 +253,10 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 	return nil
 }
 
-// applied takes up an entry that stands in the log, ours or another's.
-func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) {
+// applied takes up an entry that stands in the log, ours or another's. Behind the
+// one that deletes the topic nothing may be committed: the next incarnation would
+// inherit it.
+func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) error {
 	t.mu.Lock()
 	t.version.Store(e.Version)
 	if e.Metadata != nil {
@@ -262,13 +265,12 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 		}
 	}
 	place := t.index.place(e.Removes)
+	// Removes first, as in delta.Snapshot: a path that is in both lives.
+	t.index.remove(e.Removes)
 	for i := range e.Adds {
 		if err := t.addFile(&e.Adds[i], place); err != nil {
 			t.env.log.Error("a data file of another writer is not read", "topic", t.name, "version", e.Version, "err", err)
 		}
-	}
-	for i := range e.Removes {
-		t.index.remove(&e.Removes[i])
 	}
 	for _, txn := range e.Txns {
 		if n, ok := parseLogStartApp(t.id, txn.AppID); ok && int(n) < len(t.partitions) {
@@ -285,7 +287,13 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 			close(a.wait.done)
 		}
 	}
+	if e.Metadata != nil && e.Metadata.Configuration[propertyDeleted] == "true" {
+		return t.errDeleted()
+	}
+	return nil
 }
+
+func (t *Topic) errDeleted() error { return fmt.Errorf("%w: %s is deleted", ErrUnknownTopic, t.name) }
 
 // commit makes batches visible; t.mu is held.
 func (t *Topic) commit(pools [][]*appended) {
@@ -316,9 +324,12 @@ func (t *Topic) failed(items []*appended, err error) {
 
 // stopped is told why the committer has stopped.
 func (t *Topic) stopped(err error) {
+	defer t.end(storeError(err))
+	if errors.Is(err, ErrUnknownTopic) {
+		return // we have deleted it
+	}
 	t.env.log.Error("topic lost", "topic", t.name, "leader_epoch", t.Info().LeaderEpoch, "err", err,
 		"hint", "if two brokers run on this store, stop one of them")
-	t.end(storeError(err))
 }
 
 // beside keeps the producer state with a checkpoint.

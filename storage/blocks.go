@@ -3,6 +3,7 @@ package storage
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,7 +19,8 @@ import (
 )
 
 // blockCache keeps what was rebuilt from files: blocks of record batches, and the
-// footers of files. Least recently used first out, bounded in bytes.
+// footers of files with the bytes of small ones. Least recently used first out,
+// bounded in bytes, of which readers take a quarter at most.
 type blockCache struct {
 	limit   int
 	metrics *metrics
@@ -26,10 +28,12 @@ type blockCache struct {
 	mu          sync.Mutex
 	bytes       int // of blocks
 	blocks      *lru.Cache[blockKey, *block]
-	readerBytes int // of readers, see reader.cost
-	readers     *lru.Cache[string, *reader]
+	readerBytes int
+	readers     *lru.Cache[string, *openFile]
+	closed      bool // nothing is loaded in the background any more
 
 	written bodies
+
 	flight  singleflight.Group
 	ahead   chan struct{} // slots of background loads
 	ctx     context.Context
@@ -37,12 +41,31 @@ type blockCache struct {
 	running sync.WaitGroup
 }
 
-// blockKey names a block: the first file of its group, the partition, where it begins.
-// Files are never changed, so a block never goes stale.
+// blockKey names a block: the files of its group, the partition, where it begins.
+// Files are never changed, so a block never goes stale; but which files hold
+// records side by side may change from one read to the next.
 type blockKey struct {
-	file      string
+	files     string
 	partition int32
 	from      int64
+}
+
+func keyOf(n int32, from int64, group []extent) blockKey {
+	if len(group) == 1 {
+		return blockKey{group[0].file.key, n, from}
+	}
+	all := sha256.New()
+	for _, e := range group {
+		all.Write([]byte(e.file.key))
+		all.Write([]byte{0})
+	}
+	return blockKey{string(all.Sum(nil)), n, from}
+}
+
+// openFile is the reader of a file and about how many bytes it keeps.
+type openFile struct {
+	reader *rows.Reader
+	bytes  int
 }
 
 // block is a run of a partition's records from one file, or from several
@@ -72,13 +95,13 @@ func newBlockCache(limit int, m *metrics) *blockCache {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	// The sizes are positive: neither fails.
 	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) { c.bytes -= b.bytes })
-	c.readers, _ = lru.NewWithEvict(maxReaders, func(_ string, r *reader) { c.readerBytes -= r.cost })
+	c.readers, _ = lru.NewWithEvict(maxReaders, func(_ string, f *openFile) { c.readerBytes -= f.bytes })
 	return c
 }
 
 // get answers a block, loading it if need be, once for all who ask.
 func (c *blockCache) get(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
-	key := blockKey{group[0].file.key, n, from}
+	key := keyOf(n, from, group)
 	if b, ok := c.cached(key); ok {
 		c.metrics.blockHits.Inc()
 		return b, nil
@@ -129,7 +152,12 @@ func (c *blockCache) put(key blockKey, b *block) {
 
 // prefetch loads a block in the background if there is a slot for it.
 func (c *blockCache) prefetch(store object.Store, n int32, from int64, group []extent) {
-	if _, ok := c.cached(blockKey{group[0].file.key, n, from}); ok {
+	if _, ok := c.cached(keyOf(n, from, group)); ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
 		return
 	}
 	select {
@@ -208,35 +236,28 @@ func (b *block) measure() {
 	}
 }
 
-// reader is the open reader of a file, and about how much memory it holds.
-type reader struct {
-	*rows.Reader
-	cost int
-}
-
 // reader answers the reader of a file, with its footer read.
 func (c *blockCache) reader(ctx context.Context, store object.Store, f *file) (*rows.Reader, error) {
 	c.mu.Lock()
-	cached, ok := c.readers.Get(f.key)
+	known, ok := c.readers.Get(f.key)
 	c.mu.Unlock()
 	if ok {
-		return cached.Reader, nil
+		return known.reader, nil
 	}
 	r, err := rows.Open(ctx, f.size, c.source(store, f))
 	if err != nil {
 		return nil, err
 	}
-	opened := &reader{r, r.MemorySize()}
+	open := &openFile{r, r.MemorySize()}
 	if f.size <= wholeFile {
-		opened.cost += int(f.size) // source keeps it
+		open.bytes += int(f.size)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.readers.Contains(f.key) {
-		c.readers.Add(f.key, opened)
-		c.readerBytes += opened.cost
+		c.readers.Add(f.key, open)
+		c.readerBytes += open.bytes
 	}
-	// Footers are small beside blocks; a quarter of the cache is plenty.
 	for c.readerBytes > c.limit/4 && c.readers.Len() > 1 {
 		c.readers.RemoveOldest()
 	}
@@ -329,6 +350,9 @@ func source(store object.Store, f *file) rows.Source {
 // close ends what runs in the background.
 func (c *blockCache) close(ctx context.Context) error {
 	c.cancel()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	ended := make(chan struct{})
 	go func() { c.running.Wait(); close(ended) }()
 	select {

@@ -42,6 +42,9 @@ type extent struct {
 	first, last int64
 	records     int64
 	file        *file
+	// reach is the greatest last of this extent and all before it: where offsets are
+	// interleaved, it tells whether any of those holds an offset.
+	reach int64
 }
 
 func newIndex(partitions int32) *index {
@@ -82,28 +85,46 @@ func (x *index) resolve(f *file, ranges []rows.Range) {
 			continue
 		}
 		list := x.partitions[r.Partition]
-		e := extent{r.First, r.Last, r.Rows, f}
-		if n := len(list); n == 0 || list[n-1].first <= e.first {
-			x.partitions[r.Partition] = append(list, e) // the usual case
-			continue
+		e := extent{first: r.First, last: r.Last, records: r.Rows, file: f}
+		i := len(list) // the usual case
+		if i > 0 && list[i-1].first > e.first {
+			i = sort.Search(len(list), func(i int) bool { return list[i].first > e.first })
 		}
-		i := sort.Search(len(list), func(i int) bool { return list[i].first > e.first })
-		x.partitions[r.Partition] = slices.Insert(list, i, e)
+		list = slices.Insert(list, i, e)
+		setReach(list, i)
+		x.partitions[r.Partition] = list
 	}
 }
 
-// remove drops a file.
-func (x *index) remove(r *delta.Remove) {
-	name := delta.FileName(r.Path)
-	f := x.files[name]
-	if f == nil {
+// setReach brings the reach of the extents from the i-th on up to date.
+func setReach(list []extent, i int) {
+	for ; i < len(list); i++ {
+		list[i].reach = list[i].last
+		if i > 0 {
+			list[i].reach = max(list[i].reach, list[i-1].reach)
+		}
+	}
+}
+
+// remove drops files, all in one go: a commit may remove every file of a table.
+func (x *index) remove(removes []delta.Remove) {
+	gone := map[*file]bool{}
+	for i := range removes {
+		name := delta.FileName(removes[i].Path)
+		if f := x.files[name]; f != nil {
+			gone[f] = true
+			delete(x.files, name)
+			delete(x.unresolved, name)
+		}
+	}
+	if len(gone) == 0 {
 		return
 	}
-	delete(x.files, name)
-	delete(x.unresolved, name)
-	for _, r := range f.ranges {
-		if p := r.Partition; p >= 0 && int(p) < len(x.partitions) {
-			x.partitions[p] = slices.DeleteFunc(x.partitions[p], func(e extent) bool { return e.file == f })
+	for p, list := range x.partitions {
+		if i := slices.IndexFunc(list, func(e extent) bool { return gone[e.file] }); i >= 0 {
+			list = slices.DeleteFunc(list, func(e extent) bool { return gone[e.file] })
+			setReach(list, i)
+			x.partitions[p] = list
 		}
 	}
 }
@@ -165,21 +186,18 @@ func (x *index) together(files []*file) bool {
 // and before limit, sorted by their first one. Those that overlap come together.
 func (x *index) from(partition int32, offset, limit int64, n int) []extent {
 	list := x.partitions[partition]
-	// Where extents do not overlap their last offsets rise too, and this is where
-	// the records begin; where they do, an earlier one may reach as far.
-	i := sort.Search(len(list), func(i int) bool { return list[i].first > offset })
-	for i > 0 && list[i-1].last >= offset {
-		i--
-	}
+	i := sort.Search(len(list), func(i int) bool { return list[i].reach >= offset })
 	var found []extent
+	last := int64(-1)
 	for ; i < len(list) && list[i].first < limit; i++ {
 		if list[i].last < offset {
 			continue
 		}
-		if len(found) >= n && list[i].first > reach(found) {
+		if len(found) >= n && list[i].first > last {
 			break
 		}
 		found = append(found, list[i])
+		last = max(last, list[i].last)
 	}
 	return found
 }
@@ -194,7 +212,13 @@ func reach(extents []extent) int64 {
 }
 
 // end is one past the last offset that files hold of a partition.
-func (x *index) end(partition int32) int64 { return reach(x.partitions[partition]) + 1 }
+func (x *index) end(partition int32) int64 {
+	list := x.partitions[partition]
+	if len(list) == 0 {
+		return 0
+	}
+	return list[len(list)-1].reach + 1
+}
 
 // bytes estimates what a partition's records take up: its share of each file's rows.
 func (x *index) bytes(partition int32) (total int64) {

@@ -25,13 +25,15 @@ type producerKey struct {
 }
 
 type producer struct {
-	epoch   int16
+	epoch   int16   // of the newest batch
 	touched int64   // ms, when the newest batch arrived
-	batches []batch // oldest first, at most maxBatches
+	batches []batch // oldest first: at most maxBatches that are committed, then those that are not
 }
 
-// batch is one of a producer's last batches.
+// batch is one of a producer's last batches. What is committed stays until as much
+// behind it is committed too: should that fail, this is the producer's state.
 type batch struct {
+	epoch       int16
 	first, last int32 // sequence numbers
 	base        int64
 	timestamp   int64 // LogAppendTime, or -1
@@ -65,7 +67,7 @@ func (ps *producers) check(key producerKey, b record.Batch) (duplicate *batch, e
 	epoch, first, last := b.ProducerEpoch(), b.BaseSequence(), b.LastSequence()
 	if epoch == p.epoch {
 		for i := range p.batches {
-			if d := &p.batches[i]; d.first == first && d.last == last {
+			if d := &p.batches[i]; d.epoch == epoch && d.first == first && d.last == last {
 				return d, nil
 			}
 		}
@@ -83,20 +85,26 @@ func (ps *producers) check(key producerKey, b record.Batch) (duplicate *batch, e
 }
 
 // add takes up an accepted batch.
-func (ps *producers) add(key producerKey, epoch int16, b batch, now int64) {
+func (ps *producers) add(key producerKey, b batch, now int64) {
 	p := ps.byID[key]
 	if p == nil {
 		p = &producer{}
 		ps.byID[key] = p
 	}
-	if p.epoch != epoch {
-		p.epoch, p.batches = epoch, nil
-	}
-	if len(p.batches) == maxBatches {
-		p.batches = append(p.batches[:0], p.batches[1:]...)
-	}
 	p.batches = append(p.batches, b)
-	p.touched = now
+	p.epoch, p.touched = b.epoch, now
+	p.trim()
+}
+
+// trim drops committed batches, which come first, beyond the newest maxBatches.
+func (p *producer) trim() {
+	drop := 0
+	for drop+maxBatches < len(p.batches) && p.batches[drop+maxBatches].wait == nil {
+		drop++
+	}
+	if drop > 0 {
+		p.batches = append(p.batches[:0], p.batches[drop:]...)
+	}
 }
 
 // committed marks a batch that is in the table now.
@@ -107,6 +115,7 @@ func (ps *producers) committed(key producerKey, wait *Wait) {
 				p.batches[i].wait = nil
 			}
 		}
+		p.trim()
 	}
 }
 

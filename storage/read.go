@@ -93,8 +93,11 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 				return err
 			}
 			for _, b := range block.batches {
-				if b.Last < offset || b.First >= read.HighWatermark {
+				if b.Last < offset {
 					continue
+				}
+				if b.First >= read.HighWatermark { // committed since, or an engine's
+					return nil
 				}
 				if read.Bytes+len(b.Data) > maxBytes && !(atLeastOne && len(read.Batches) == 0) {
 					return nil

@@ -52,7 +52,7 @@ func (ps *producers) learn(notes []producerNote, partitions int32) {
 			int16(n[2]) == p.epoch && n[5] <= p.batches[len(p.batches)-1].base) {
 			continue
 		}
-		ps.add(key, int16(n[2]), batch{first: int32(n[3]), last: int32(n[4]), base: n[5], timestamp: n[7]}, n[6])
+		ps.add(key, batch{epoch: int16(n[2]), first: int32(n[3]), last: int32(n[4]), base: n[5], timestamp: n[7]}, n[6])
 	}
 }
 
@@ -61,7 +61,7 @@ func (ps *producers) notes() (all []producerNote) {
 	for key, p := range ps.byID {
 		for _, b := range p.batches {
 			if b.wait == nil {
-				all = append(all, producerNote{int64(key.partition), key.id, int64(p.epoch), int64(b.first), int64(b.last), b.base, p.touched, b.timestamp})
+				all = append(all, producerNote{int64(key.partition), key.id, int64(b.epoch), int64(b.first), int64(b.last), b.base, p.touched, b.timestamp})
 			}
 		}
 	}

@@ -530,7 +530,7 @@ func TestShortLivedProducersLeaveABoundedState(t *testing.T) {
 	for i := range 100_000 {
 		key := producerKey{0, int64(i)}
 		ps.expire(now)
-		ps.add(key, 0, batch{first: 0, last: 0, base: int64(i), wait: nil}, now.UnixMilli()+int64(i))
+		ps.add(key, batch{first: 0, last: 0, base: int64(i), wait: nil}, now.UnixMilli()+int64(i))
 		if len(ps.byID) > maxProducers+1 {
 			t.Fatal(len(ps.byID), "producers are kept")
 		}

@@ -1,10 +1,12 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -187,6 +189,8 @@ func createTable(ctx context.Context, env *env, name string, id uuid.UUID, parti
 		e.Version = snap.Version + 1
 		e.Info.Timestamp = snap.NextTimestamp(time.Now())
 		e.Info.Operation, e.Info.IsBlindAppend = "REPLACE TABLE", false
+		// None should be left; what is must not come to life in the new topic.
+		e.Removes = removeAll(snap)
 		// The leader epoch goes on, so that a leader of the deleted topic is fenced.
 		e.Txns = []delta.Txn{{AppID: delta.EpochApp, Version: delta.Epoch(snap) + 1}}
 		_, foreign, err := log.Commit(ctx, e, snap.Proved)
@@ -197,6 +201,20 @@ func createTable(ctx context.Context, env *env, name string, id uuid.UUID, parti
 			return catalogueRow{}, storeError(err)
 		}
 	}
+}
+
+// removeAll takes all files out of a table.
+func removeAll(snap *delta.Snapshot) []delta.Remove {
+	now := time.Now().UnixMilli()
+	removes := make([]delta.Remove, 0, len(snap.Files))
+	for _, a := range snap.Files {
+		removes = append(removes, delta.Remove{
+			Path: a.Path, DeletionTimestamp: now, DataChange: true, ExtendedFileMetadata: true,
+			PartitionValues: map[string]string{}, Size: a.Size,
+		})
+	}
+	slices.SortFunc(removes, func(a, b delta.Remove) int { return cmp.Compare(a.Path, b.Path) })
+	return removes
 }
 
 // storeError makes errors of the layers below this package's own.

@@ -15,6 +15,7 @@ type tailCache struct {
 	mu    sync.Mutex
 	bytes int
 	order queue[*tail] // whose batch was added, oldest first
+	dead  int          // elements of order whose tail is closed
 }
 
 // tail is the cached end of one partition: batches without gap up to the high
@@ -22,7 +23,7 @@ type tailCache struct {
 type tail struct {
 	mu      sync.Mutex
 	batches queue[tailBatch]
-	closed  bool
+	closed  bool // written under tailCache's lock and this one: either is enough to read
 }
 
 type tailBatch struct {
@@ -52,23 +53,40 @@ func (c *tailCache) add(t *tail, batches ...tailBatch) {
 	t.mu.Unlock()
 	for c.bytes > c.limit && c.order.len() > 0 {
 		oldest := c.order.pop()
-		oldest.mu.Lock()
-		if oldest.batches.len() > 0 {
-			c.bytes -= len(oldest.batches.pop().data) + batchOverhead
+		if oldest.closed {
+			c.dead--
+			continue
 		}
+		oldest.mu.Lock()
+		c.bytes -= len(oldest.batches.pop().data) + batchOverhead
 		oldest.mu.Unlock()
 	}
 }
 
-// close drops a partition's tail.
+// close drops a partition's tail. Its places in order stay until their turn comes
+// or they are the larger part: while little is cached their turn never comes.
 func (c *tailCache) close(t *tail) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t.closed {
+		return
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.closed = true
-	for t.batches.len() > 0 { // c.order keeps t until its turn, which then does nothing
+	c.dead += t.batches.len()
+	for t.batches.len() > 0 {
 		c.bytes -= len(t.batches.pop().data) + batchOverhead
+	}
+	t.batches = queue[tailBatch]{}
+	t.mu.Unlock()
+	if c.dead > c.order.len()/2 {
+		live := queue[*tail]{items: make([]*tail, 0, c.order.len()-c.dead)}
+		for i := range c.order.len() {
+			if t := *c.order.at(i); !t.closed {
+				live.push(t)
+			}
+		}
+		c.order, c.dead = live, 0
 	}
 }
 

@@ -298,13 +298,9 @@ func (t *Topic) delete(ctx context.Context) error {
 		e := metadataEntry("DELETE TOPIC", snap.Metadata)
 		e.Metadata.Configuration = maps.Clone(snap.Metadata.Configuration)
 		e.Metadata.Configuration[propertyDeleted] = "true"
-		now := time.Now().UnixMilli()
-		for _, a := range snap.Files {
-			e.Removes = append(e.Removes, delta.Remove{
-				Path: a.Path, DeletionTimestamp: now, DataChange: true, ExtendedFileMetadata: true,
-				PartitionValues: map[string]string{}, Size: a.Size,
-			})
-			if key, err := t.log.DataKey(a.Path); err == nil {
+		e.Removes = removeAll(snap)
+		for i := range e.Removes {
+			if key, err := t.log.DataKey(e.Removes[i].Path); err == nil {
 				keys = append(keys, key)
 			}
 		}
@@ -313,8 +309,7 @@ func (t *Topic) delete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.end(fmt.Errorf("%w: %s is deleted", ErrUnknownTopic, t.name))
-	t.committer.Close(ctx)
+	<-t.committer.Done() // applied has ended it
 	if _, err := t.env.store.Delete(ctx, keys...); err != nil {
 		t.env.log.Warn("data files of a deleted topic stay behind", "topic", t.name, "files", len(keys), "err", err)
 	}

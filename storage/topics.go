@@ -102,9 +102,13 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 }
 
 // catalogued hears of committed rows of the catalogue.
-func (ts *Topics) catalogued(rows []catalogueRow) {
+func (ts *Topics) catalogued(rows []catalogueRow, all bool) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	if all {
+		clear(ts.infos)
+		clear(ts.ids)
+	}
 	for i := range rows {
 		ts.note(&rows[i])
 	}

@@ -48,6 +48,7 @@ type Committer[T any] struct {
 	put      *put[T] // the log put under way, nil if none
 	putDone  chan *put[T]
 	closedAt time.Time // when the last pool was closed by time
+	proposed bool      // the last log put begun was a proposal's
 	share    share
 	upkeep   upkeep
 }
@@ -65,8 +66,9 @@ type Hooks[T any] struct {
 	// committer, with that error.
 	Check func(e *Entry, snap *Snapshot) error
 	// Applied sees every entry, in version order, once it is part of the
-	// snapshot; pools are the items that it committed, if it is ours.
-	Applied func(e *Entry, snap *Snapshot, pools [][]T)
+	// snapshot; pools are the items that it committed, if it is ours. An error stops
+	// the committer, with that error: the entry stands, nothing may follow it.
+	Applied func(e *Entry, snap *Snapshot, pools [][]T) error
 	// Failed is called once for the items that will not be committed, in order.
 	Failed func(items []T, err error)
 	// Stopped is called once, after the last Failed, when the committer stops for
@@ -302,13 +304,13 @@ func (c *Committer[T]) run() {
 	closing := false
 	var pending *proposal
 	for {
-		if c.put == nil {
-			if pending != nil {
-				c.begin(pending)
-				pending = nil
-			} else {
-				c.commitReady()
-			}
+		// Pools and proposals take turns: neither keeps the other waiting for ever.
+		if c.put == nil && (pending == nil || c.proposed) {
+			c.commitReady()
+		}
+		if c.put == nil && pending != nil {
+			c.begin(pending)
+			pending = nil
 		}
 		next := c.closePool(closing)
 		if closing && pending == nil && c.put == nil && len(c.sealed) == 0 && c.empty() {
@@ -365,24 +367,27 @@ func (c *Committer[T]) closePool(closing bool) (sleep time.Duration) {
 	}
 	now := time.Now()
 	wait := c.untilDue(now, p, closing)
+	full := len(c.sealed) >= c.options.Uploads
+	if wait <= 0 && full && len(p.items) > 0 && !c.undue() {
+		return idle // a commit will end and wake us
+	}
+	if wait <= 0 {
+		if d := c.options.Budget.take(&c.share, now, p.bytes); d > 0 && !closing {
+			wait = d
+		}
+	}
 	if wait > 0 {
 		// Full before its time: the file is uploaded now, its entry waits.
-		if p.bytes >= c.options.PoolBytes && len(c.sealed) < c.options.Uploads {
+		if p.bytes >= c.options.PoolBytes && !full {
 			c.seal(now, false)
 			c.wanted = true
 		}
 		return wait
 	}
-	if len(p.items) > 0 && len(c.sealed) >= c.options.Uploads {
-		return idle // a commit will end and wake us
-	}
-	if d := c.options.Budget.take(&c.share, now, p.bytes); d > 0 && !closing {
-		return d
-	}
 	c.closedAt = now
-	if len(p.items) > 0 {
+	if len(p.items) > 0 && !full {
 		c.seal(now, true)
-	} else {
+	} else { // what is filling has to wait until some of these are committed
 		c.sealed[len(c.sealed)-1].due = true
 		select { // let run look at what is ready
 		case c.wake <- struct{}{}:
@@ -523,6 +528,7 @@ func (c *Committer[T]) commitReady() {
 		return
 	}
 	pools := c.sealed[:ready:ready]
+	c.proposed = false
 	c.start(&put[T]{entry: c.poolsEntry(pools), pools: pools})
 }
 
@@ -564,6 +570,7 @@ func (c *Committer[T]) begin(p *proposal) {
 		return
 	}
 	c.stamp(e)
+	c.proposed = true
 	c.start(&put[T]{entry: e, proposal: p})
 }
 
@@ -622,9 +629,12 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	c.mu.Lock()
 	c.sealed = c.sealed[len(p.pools):]
 	c.mu.Unlock()
-	c.hooks.Applied(p.entry, c.snap, items(p.pools))
+	err := c.hooks.Applied(p.entry, c.snap, items(p.pools))
 	if p.proposal != nil {
 		p.proposal.done <- nil
+	}
+	if err != nil {
+		return err
 	}
 	c.maintain()
 	return nil
@@ -639,8 +649,7 @@ func (c *Committer[T]) adopt(e *Entry, now time.Time) error {
 		return err
 	}
 	c.snap.Proved = now
-	c.hooks.Applied(e, c.snap, nil)
-	return nil
+	return c.hooks.Applied(e, c.snap, nil)
 }
 
 // stop fails everything that is not committed and takes nothing any more.

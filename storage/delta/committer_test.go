@@ -28,6 +28,7 @@ type ledger struct {
 	reason    error
 	encoding  atomic.Int32 // data files under way
 	encodings atomic.Int32
+	apply     func(e *Entry) error // what Applied answers, if not nil
 }
 
 func startLedger(t *testing.T, store object.Store, options CommitterOptions) *ledger {
@@ -55,7 +56,7 @@ func startLedger(t *testing.T, store object.Store, options CommitterOptions) *le
 			}
 			return nil
 		},
-		Applied: func(e *Entry, _ *Snapshot, pools [][]int) {
+		Applied: func(e *Entry, _ *Snapshot, pools [][]int) error {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			n := 0
@@ -64,6 +65,10 @@ func startLedger(t *testing.T, store object.Store, options CommitterOptions) *le
 				n += len(p)
 			}
 			l.versions = append(l.versions, n)
+			if l.apply != nil {
+				return l.apply(e)
+			}
+			return nil
 		},
 		Failed: func(items []int, _ error) {
 			l.mu.Lock()
@@ -415,5 +420,78 @@ func TestABudgetFollowsTheBytes(t *testing.T) {
 		if many+few > 10*10+15 || many < 60 || few < 2 || few > many/3 {
 			t.Errorf("%d and %d versions in 10 s", many, few)
 		}
+	})
+}
+
+func TestMoreFullPoolsThanUploadsAreCommittedWhenTheIntervalEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLedger(t, mem.New(), CommitterOptions{Interval: every(100 * time.Millisecond), PoolBytes: 10, Uploads: 2})
+		l.append(0, false)
+		time.Sleep(50 * time.Millisecond)
+		for i := 1; i < 10; i++ { // every item fills a pool
+			l.append(i, false)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.inOrder(10)
+	})
+}
+
+func TestNothingFollowsAnEntryThatItsOwnerEndsTheTableWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		ended := errors.New("ended")
+		l.apply = func(e *Entry) error {
+			if e.Metadata != nil {
+				return ended
+			}
+			return nil
+		}
+		store.SetFaults(slow(time.Millisecond, 20*time.Millisecond))
+		l.append(0, true)
+		time.Sleep(10 * time.Millisecond) // it is being put; what comes now is behind it
+		done := make(chan error)
+		go func() {
+			done <- l.Propose(t.Context(), func(s *Snapshot) (*Entry, error) {
+				m := s.Metadata
+				return &Entry{Metadata: &m}, nil
+			})
+		}()
+		time.Sleep(time.Millisecond)
+		l.append(1, true)
+		if err := <-done; err != nil {
+			t.Error("the last entry:", err)
+		}
+		time.Sleep(time.Second)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if fmt.Sprint(l.committed, l.failed) != "[0] [1]" || !errors.Is(l.reason, ended) {
+			t.Error("committed, failed:", l.committed, l.failed, l.reason)
+		}
+	})
+}
+
+func TestProposalsWithoutEndLeavePoolsTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		store.SetFaults(slow(5*time.Millisecond, 5*time.Millisecond))
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() {
+				for ctx.Err() == nil {
+					l.Propose(ctx, func(*Snapshot) (*Entry, error) { return &Entry{}, nil })
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		l.append(0, true)
+		time.Sleep(50 * time.Millisecond)
+		l.inOrder(1)
+		cancel()
+		group.Wait()
 	})
 }

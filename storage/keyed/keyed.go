@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // Table is an open table. Safe for concurrent use. If another broker takes it
-// over, writes fail with delta.ErrFenced for a while (fencedFor); then the next
+// over, writes fail with delta.ErrFenced for a while (lostFor); then the next
 // one takes it back, after reading what the other wrote.
 type Table[K comparable, R any] struct {
 	form    Form[K, R]
@@ -44,76 +44,52 @@ type Table[K comparable, R any] struct {
 	path    string
 	options Options
 
+	ctx    context.Context // of rewrites and of taking the table back; ends with Close
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
 	// mu orders the changes; it is not held across I/O.
 	mu        sync.Mutex
 	state     map[K]*R
 	sequence  int64 // the last one given out
-	committer *delta.Committer[*change[R]]
-	epoch     int64
+	lead      *lead[R]
+	lost      time.Time    // when the lead was lost, or could not be taken back; zero if we lead
+	returning bool         // the table is being taken back
+	waiting   []*change[R] // for that, in order
 	version   int64
-	fenced    time.Time // when the table was lost, zero if it was not
-	reopening *reopening
-	closed    bool
-	rewriting bool
 	files     int
-	group     sync.WaitGroup // rewrites and reopenings
-	changed   func(rows []R)
+	rewriting bool
+	closed    bool
+	changed   func(rows []R, all bool)
 }
 
-// change is rows that are committed together.
-type change[R any] struct {
-	rows []R
-	wait *Wait
-}
-
-type reopening struct {
-	done chan struct{}
-	err  error
-}
-
-// Wait is the coming end of a change.
-type Wait struct {
-	done chan struct{}
-	err  error
-}
-
-// Done is closed when the change is a version of the table, or has failed.
-func (w *Wait) Done() <-chan struct{} { return w.done }
-
-// Err tells which; call it after Done is closed.
-func (w *Wait) Err() error { return w.err }
-
-// Get waits for the end, or for that of ctx.
-func (w *Wait) Get(ctx context.Context) error {
-	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (w *Wait) end(err error) {
-	w.err = err
-	close(w.done)
-}
-
-// Failed is a Wait that has ended with err.
-func Failed(err error) *Wait {
-	w := &Wait{done: make(chan struct{})}
-	w.end(err)
-	return w
+// lead is one time of leading the table: from taking it over until another broker
+// does. Guarded by Table.mu, but for committer.
+type lead[R any] struct {
+	committer *delta.Committer[*change[R]]
+	epoch     int64 // until the entry of the take-over stands, that of the leader before
+	taken     bool  // the table's state is ours to change
+	ended     error // why it is over
 }
 
 const (
-	// fencedFor keeps two brokers that were started on one root by mistake from
+	// lostFor keeps two brokers that were started on one root by mistake from
 	// taking a table from each other with every write.
-	fencedFor = 3 * time.Second
-	// rewriteFiles is how many data files the table may have before it is rewritten
-	// into one.
-	rewriteFiles = 64
+	lostFor = 3 * time.Second
+	// maxWaiting bounds the changes that wait for the table to be taken back; what
+	// comes on top is refused.
+	maxWaiting = 10_000
+	// returnDeadline bounds the taking back.
+	returnDeadline = time.Minute
+	// openAttempts bounds how often Open begins anew because the broker before is
+	// still writing; openPause is the time between.
+	openAttempts = 5
+	openPause    = 100 * time.Millisecond
 	readers      = 16 // files read at a time when loading
 )
+
+// errOvertaken says that the leader before has changed the table while it was opened.
+var errOvertaken = errors.New("the table was written to while it was opened")
 
 // Open loads the table at path, making it if it is not there, and takes it over.
 func Open[K comparable, R any](ctx context.Context, store object.Store, path string, form Form[K, R], options Options) (*Table[K, R], error) {
@@ -121,7 +97,24 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	t := &Table[K, R]{form: form, store: store, path: path, options: options}
-	return t, t.open(ctx)
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	for attempt := 1; ; attempt++ {
+		err := t.open(ctx)
+		if err == nil {
+			return t, nil
+		}
+		overtaken := errors.Is(err, delta.ErrFenced) || errors.Is(err, delta.ErrMoved) || errors.Is(err, errOvertaken)
+		if !overtaken || attempt == openAttempts {
+			t.cancel()
+			return nil, err
+		}
+		select {
+		case <-time.After(openPause):
+		case <-ctx.Done():
+			t.cancel()
+			return nil, err
+		}
+	}
 }
 
 // open loads the table and takes it over; nobody writes to it here meanwhile.
@@ -138,27 +131,41 @@ func (t *Table[K, R]) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", t.path, err)
 	}
-	t.mu.Lock()
-	t.state, t.sequence, t.version, t.files = state, last, snap.Version, len(snap.Files)
-	// Until the entry of the take-over stands, every other leader is ahead of us.
-	t.epoch = delta.Epoch(snap)
-	t.mu.Unlock()
-	committer := delta.Start(log, snap, delta.Hooks[*change[R]]{
-		Encode:  t.encode,
-		Entry:   func(*delta.Entry, *delta.Snapshot, [][]*change[R]) {},
-		Check:   t.check,
-		Applied: t.applied,
+	l := &lead[R]{epoch: delta.Epoch(snap)}
+	l.committer = delta.Start(log, snap, delta.Hooks[*change[R]]{
+		Encode: t.encode,
+		Entry:  func(*delta.Entry, *delta.Snapshot, [][]*change[R]) {},
+		Check:  func(e *delta.Entry, _ *delta.Snapshot) error { return t.check(l, e) },
+		Applied: func(e *delta.Entry, snap *delta.Snapshot, pools [][]*change[R]) error {
+			t.applied(l, e, snap, pools)
+			return nil
+		},
 		Failed:  t.failed,
-		Stopped: t.stopped,
+		Stopped: func(err error) { t.stopped(l, err) },
 	}, t.options.Committer)
-	epoch, err := delta.TakeOver(ctx, committer, nil)
+	epoch, err := delta.TakeOver(ctx, l.committer, nil)
+	if err == nil {
+		err = t.begin(l, epoch, state, last)
+	}
 	if err != nil {
-		committer.Close(ctx)
+		l.committer.Close(ctx)
 		return fmt.Errorf("table %s: %w", t.path, err)
 	}
+	return nil
+}
+
+// begin makes l, whose take-over stands, the table's lead, and state what it holds.
+func (t *Table[K, R]) begin(l *lead[R], epoch int64, state map[K]*R, last int64) error {
 	t.mu.Lock()
-	t.epoch, t.committer, t.fenced = epoch, committer, time.Time{}
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	switch {
+	case l.ended != nil: // so soon
+		return l.ended
+	case t.closed:
+		return delta.ErrStopping
+	}
+	l.epoch, l.taken = epoch, true
+	t.lead, t.state, t.sequence = l, state, last
 	return nil
 }
 
@@ -231,17 +238,31 @@ func (t *Table[K, R]) load(ctx context.Context, log *delta.Log, snap *delta.Snap
 	return state, last, nil
 }
 
-// Put commits rows, each of which takes the place of its key's. It never blocks;
-// the state shows them once they are committed.
+// Put commits rows, each of which takes the place of its key's, in the order of
+// the calls. It never blocks; the state shows them once they are committed.
 func (t *Table[K, R]) Put(rows ...R) *Wait {
 	w := &Wait{done: make(chan struct{})}
 	if len(rows) == 0 {
 		w.end(nil)
 		return w
 	}
+	c := &change[R]{rows, w}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.append(&change[R]{rows: rows, wait: w})
+	switch {
+	case t.closed:
+		w.end(delta.ErrStopping)
+	case t.returning && len(t.waiting) < maxWaiting:
+		t.waiting = append(t.waiting, c)
+	case t.lost.IsZero():
+		t.append(c)
+	case t.returning || time.Since(t.lost) < lostFor:
+		w.end(delta.ErrFenced)
+	default:
+		t.returning = true
+		t.waiting = append(t.waiting, c)
+		t.group.Go(t.takeBack)
+	}
 	return w
 }
 
@@ -251,62 +272,48 @@ func (t *Table[K, R]) append(c *change[R]) {
 		t.sequence++
 		*t.form.Sequence(&c.rows[i]) = t.sequence
 	}
-	if t.closed {
-		c.wait.end(delta.ErrStopping)
-		return
+	if err := t.lead.committer.Append(c, rowBytes*len(c.rows), true); err != nil {
+		c.wait.end(err)
 	}
-	if t.fenced.IsZero() {
-		if err := t.committer.Append(c, rowBytes*len(c.rows), true); err != nil {
-			c.wait.end(err)
-		}
-		return
-	}
-	if time.Since(t.fenced) < fencedFor {
-		c.wait.end(delta.ErrFenced)
-		return
-	}
-	r := t.reopen()
-	t.group.Go(func() {
-		<-r.done
-		if r.err != nil {
-			c.wait.end(r.err)
-			return
-		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.append(c)
-	})
 }
 
 // rowBytes is about what a row takes up in a file.
 const rowBytes = 128
 
-// reopen takes the table back, once for all who ask; t.mu is held.
-func (t *Table[K, R]) reopen() *reopening {
-	if t.reopening != nil {
-		return t.reopening
+// takeBack opens the table anew and commits what waits for that.
+func (t *Table[K, R]) takeBack() {
+	ctx, cancel := context.WithTimeout(t.ctx, returnDeadline)
+	defer cancel()
+	err := t.open(ctx)
+	if err == nil {
+		t.reloaded() // before anything is committed on top
+		t.options.Log.Warn("table taken back from another broker: is a second one running on this store?", "table", t.path)
+	} else if t.ctx.Err() == nil {
+		t.options.Log.Warn("table cannot be taken back yet", "table", t.path, "err", err)
 	}
-	r := &reopening{done: make(chan struct{})}
-	t.reopening = r
-	t.group.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		err := t.open(ctx)
-		t.mu.Lock()
-		r.err, t.reopening = err, nil
-		t.mu.Unlock()
-		if err == nil {
-			t.reloaded()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	waiting := t.waiting
+	t.waiting, t.returning = nil, false
+	switch {
+	case err != nil:
+		t.lost = time.Now()
+	case t.lead.ended == nil:
+		t.lost = time.Time{}
+	}
+	for _, c := range waiting {
+		switch {
+		case t.closed:
+			c.wait.end(delta.ErrStopping)
+		case err != nil:
+			c.wait.end(err)
+		default:
+			t.append(c)
 		}
-		close(r.done)
-		if err == nil {
-			t.options.Log.Warn("table taken back from another broker: is a second one running on this store?", "table", t.path)
-		}
-	})
-	return r
+	}
 }
 
-// reloaded tells of all rows anew: another broker may have changed any of them.
+// reloaded tells of all rows anew: another broker may have changed or deleted any.
 func (t *Table[K, R]) reloaded() {
 	t.mu.Lock()
 	rows := make([]R, 0, len(t.state))
@@ -316,7 +323,7 @@ func (t *Table[K, R]) reloaded() {
 	changed := t.changed
 	t.mu.Unlock()
 	if changed != nil {
-		changed(rows)
+		changed(rows, true)
 	}
 }
 
@@ -342,8 +349,9 @@ func (t *Table[K, R]) Each(f func(K, *R)) {
 }
 
 // OnChange names the function that hears of rows as they are committed, in order,
-// on the committer's goroutine. Set it before the first Put.
-func (t *Table[K, R]) OnChange(f func(rows []R)) {
+// one call at a time. all says that rows are all there are: the table was taken back
+// from another broker, and what is not among them is gone. Set it before the first Put.
+func (t *Table[K, R]) OnChange(f func(rows []R, all bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.changed = f
@@ -360,8 +368,9 @@ func (t *Table[K, R]) Version() int64 {
 func (t *Table[K, R]) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
-	committer := t.committer
+	committer := t.lead.committer
 	t.mu.Unlock()
+	t.cancel()
 	err := committer.Close(ctx)
 	t.group.Wait()
 	return err
@@ -389,19 +398,21 @@ func file[R any](rows []R) (*delta.File, error) {
 	}, nil
 }
 
-func (t *Table[K, R]) check(e *delta.Entry, _ *delta.Snapshot) error {
+func (t *Table[K, R]) check(l *lead[R], e *delta.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if delta.Fenced(e, t.epoch) {
+	switch {
+	case delta.Fenced(e, l.epoch):
 		return delta.ErrFenced
+	case e.Metadata == nil && e.Protocol == nil && len(e.Adds)+len(e.Removes) == 0:
+		return nil
+	case !l.taken:
+		return errOvertaken
 	}
-	if e.Metadata != nil || e.Protocol != nil || len(e.Adds)+len(e.Removes) > 0 {
-		return fmt.Errorf("%w: foreign changes in version %d of %s", delta.ErrUnsupported, e.Version, t.path)
-	}
-	return nil
+	return fmt.Errorf("%w: foreign changes in version %d of %s", delta.ErrUnsupported, e.Version, t.path)
 }
 
-func (t *Table[K, R]) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*change[R]) {
+func (t *Table[K, R]) applied(l *lead[R], e *delta.Entry, snap *delta.Snapshot, pools [][]*change[R]) {
 	t.mu.Lock()
 	t.version, t.files = e.Version, len(snap.Files)
 	for _, pool := range pools {
@@ -417,14 +428,15 @@ func (t *Table[K, R]) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*c
 		}
 	}
 	changed := t.changed
-	if t.files >= rewriteFiles && !t.rewriting && !t.closed {
-		t.startRewrite(snap)
+	// The state is that of snap only once the lead is taken.
+	if l.taken && t.files >= rewriteFiles+len(t.state)/rowsPerFile && !t.rewriting && !t.closed {
+		t.startRewrite(l, snap)
 	}
 	t.mu.Unlock()
 	for _, pool := range pools {
 		for _, c := range pool {
 			if changed != nil {
-				changed(c.rows)
+				changed(c.rows, false)
 			}
 			c.wait.end(nil)
 		}
@@ -437,71 +449,16 @@ func (t *Table[K, R]) failed(changes []*change[R], err error) {
 	}
 }
 
-func (t *Table[K, R]) stopped(err error) {
+func (t *Table[K, R]) stopped(l *lead[R], err error) {
 	t.mu.Lock()
-	t.fenced = time.Now()
+	l.ended = err
+	taken := l.taken
+	if taken {
+		t.lost = time.Now()
+	}
 	t.mu.Unlock()
-	t.options.Log.Error("table lost: another broker writes to this store, or the table was changed; writes to it fail for a while",
-		"table", t.path, "err", err)
-}
-
-// startRewrite writes the state as of snap into one file and replaces all files
-// of snap by it; t.mu is held. Rows that come meanwhile have higher sequences and
-// files of their own. Rows of dead keys are left out: what they hide is too.
-func (t *Table[K, R]) startRewrite(snap *delta.Snapshot) {
-	t.rewriting = true
-	rows := make([]R, 0, len(t.state))
-	for _, row := range t.state {
-		rows = append(rows, *row)
+	if taken { // otherwise open tells
+		t.options.Log.Error("table lost: another broker writes to this store, or the table was changed; writes to it fail for a while",
+			"table", t.path, "err", err)
 	}
-	old := make([]*delta.Add, 0, len(snap.Files))
-	for _, add := range snap.Files {
-		old = append(old, add)
-	}
-	committer := t.committer
-	t.group.Go(func() {
-		err := t.rewrite(committer, rows, old)
-		if err != nil && !errors.Is(err, delta.ErrStopping) {
-			t.options.Log.Warn("rewrite of a table is put off", "table", t.path, "err", err)
-		}
-		t.mu.Lock()
-		t.rewriting = false
-		t.mu.Unlock()
-	})
-}
-
-func (t *Table[K, R]) rewrite(committer *delta.Committer[*change[R]], rows []R, old []*delta.Add) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var add *delta.Add
-	if len(rows) > 0 {
-		f, err := file(rows)
-		if err != nil {
-			return err
-		}
-		if _, err := t.store.Put(ctx, t.path+"/"+f.Path, f.Body); err != nil {
-			return err
-		}
-		add = &delta.Add{
-			Path: f.Path, PartitionValues: map[string]string{}, Size: int64(len(f.Body)),
-			ModificationTime: time.Now().UnixMilli(), DataChange: true, Stats: f.Stats,
-		}
-	}
-	return committer.Propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
-		e := &delta.Entry{Info: &delta.CommitInfo{Operation: "DELETE", OperationParameters: map[string]string{"reason": "superseded rows"}}}
-		now := time.Now().UnixMilli()
-		for _, a := range old {
-			if snap.Files[delta.FileName(a.Path)] == nil {
-				return nil, nil // rewritten by somebody else
-			}
-			e.Removes = append(e.Removes, delta.Remove{
-				Path: a.Path, DeletionTimestamp: now, DataChange: true, ExtendedFileMetadata: true,
-				PartitionValues: map[string]string{}, Size: a.Size,
-			})
-		}
-		if add != nil {
-			e.Adds = []delta.Add{*add}
-		}
-		return e, nil
-	})
 }

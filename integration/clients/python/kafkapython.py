@@ -35,11 +35,14 @@ class Listener(ConsumerRebalanceListener):
 
 
 def consume(brokers, topic, group):
-    consumer = KafkaConsumer(bootstrap_servers=brokers, group_id=group, auto_offset_reset="earliest")
+    # 3.0.12 never takes up an assignment that comes between two polls: a poll must
+    # be longer than a rebalance, which waits for the other member's heartbeat.
+    consumer = KafkaConsumer(bootstrap_servers=brokers, group_id=group, auto_offset_reset="earliest",
+                             heartbeat_interval_ms=500)
     leave = wire.asked_to_leave()
     consumer.subscribe([topic], listener=Listener())
     while not leave.is_set():
-        for records in consumer.poll(100).values():
+        for records in consumer.poll(3000).values():
             for r in records:
                 wire.record(r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
     consumer.close()
