@@ -50,31 +50,22 @@ type Topics struct {
 	catalogue *keyed.Table[string, catalogueRow]
 	defaults  map[string]string
 
+	ctx    context.Context // of openings and amendments; ends with Close
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
 	mu     sync.Mutex
 	infos  map[string]TopicInfo // live topics by name
 	ids    map[[16]byte]string
 	open   map[string]*opening
 	lost   map[string]time.Time // topics that another broker took over, and when
+	failed map[string]failure   // topics that could not be opened
 	making map[string]chan struct{}
 	closed bool
 }
 
-// opening is a topic that is open or about to be.
-type opening struct {
-	done  chan struct{}
-	topic *Topic
-	err   error
-}
-
-const (
-	// openDeadline bounds the opening of a topic, whoever waits for it.
-	openDeadline = 30 * time.Second
-	// lostFor keeps two brokers that were started on one root by mistake from
-	// taking a topic from each other with every request.
-	lostFor = 3 * time.Second
-	// maxPartitions of a topic.
-	maxPartitions = 10_000
-)
+// maxPartitions of a topic.
+const maxPartitions = 10_000
 
 // Open reads the catalogue (not the tables: those open on first use) and brings
 // it up to date with the folders under the root, which are the truth.
@@ -90,8 +81,9 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 	ts := &Topics{
 		env: env, catalogue: catalogue, defaults: options.Defaults,
 		infos: map[string]TopicInfo{}, ids: map[[16]byte]string{},
-		open: map[string]*opening{}, lost: map[string]time.Time{}, making: map[string]chan struct{}{},
+		open: map[string]*opening{}, lost: map[string]time.Time{}, failed: map[string]failure{}, making: map[string]chan struct{}{},
 	}
+	ts.ctx, ts.cancel = context.WithCancel(context.Background())
 	catalogue.OnChange(ts.catalogued)
 	catalogue.Each(func(_ string, row *catalogueRow) { ts.note(row) })
 	if err := ts.reconcile(ctx); err != nil {
@@ -120,6 +112,7 @@ func (ts *Topics) note(row *catalogueRow) {
 		delete(ts.ids, old.ID)
 		delete(ts.infos, row.Name)
 	}
+	delete(ts.failed, row.Name) // it may be another topic now
 	if info, live := row.info(); live {
 		ts.infos[row.Name] = info
 		ts.ids[info.ID] = row.Name
@@ -167,6 +160,10 @@ func (ts *Topics) reconcile(ctx context.Context) error {
 	}
 	return group.Wait()
 }
+
+// Budget is the budget of puts that all topics share, for what else writes to the
+// store; nil if there is none.
+func (ts *Topics) Budget() *delta.Budget { return ts.env.budget }
 
 // All lists the topics, sorted by name, from memory.
 func (ts *Topics) All() []TopicInfo {
@@ -260,70 +257,6 @@ func (ts *Topics) Describe(ctx context.Context, name string) (Description, error
 		return Description{}, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	return Description{properties.config, ts.env.tableURL(name), snap.Version}, nil
-}
-
-// Topic answers the open topic. On first use it is opened, once for all who ask,
-// and taken over: from then on this broker leads it. ErrUnknownTopic,
-// ErrNotLeader, ErrUnavailable, ErrStopped, ErrClosed.
-func (ts *Topics) Topic(ctx context.Context, name string) (*Topic, error) {
-	ts.mu.Lock()
-	if ts.closed {
-		ts.mu.Unlock()
-		return nil, ErrClosed
-	}
-	info, ok := ts.infos[name]
-	if !ok {
-		ts.mu.Unlock()
-		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
-	}
-	o := ts.open[name]
-	if o == nil {
-		if at, ok := ts.lost[name]; ok && time.Since(at) < lostFor {
-			ts.mu.Unlock()
-			return nil, ErrNotLeader
-		}
-		o = &opening{done: make(chan struct{})}
-		ts.open[name] = o
-		go ts.openTopic(o, info)
-	}
-	ts.mu.Unlock()
-	select {
-	case <-o.done:
-		return o.topic, o.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: opening %s: %w", ErrUnavailable, name, ctx.Err())
-	}
-}
-
-func (ts *Topics) openTopic(o *opening, info TopicInfo) {
-	ctx, cancel := context.WithTimeout(context.Background(), openDeadline)
-	defer cancel()
-	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if err != nil {
-		ts.env.log.Error("topic cannot be opened", "topic", info.Name, "err", err)
-		if ts.open[info.Name] == o {
-			delete(ts.open, info.Name)
-		}
-		o.err = err
-	} else {
-		o.topic = t
-		delete(ts.lost, info.Name)
-	}
-	close(o.done)
-}
-
-// forget drops a topic that cannot be used any more; its next use opens it anew.
-func (ts *Topics) forget(name string, o *opening, reason error) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.open[name] == o {
-		delete(ts.open, name)
-	}
-	if errors.Is(reason, ErrNotLeader) {
-		ts.lost[name] = time.Now()
-	}
 }
 
 // Create makes a topic: version 0 of its table, or, where a deleted topic of the
@@ -430,8 +363,14 @@ func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	t, err := ts.Topic(ctx, name)
+	if errors.Is(err, ErrUnknownTopic) { // a deletion got no further than the table
+		return ts.correct(ctx, name)
+	}
 	if err != nil {
 		return err
+	}
+	if info = t.Info(); id != [16]byte{} && id != info.ID {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	if err := t.delete(ctx); err != nil {
 		return err
@@ -439,9 +378,6 @@ func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 	if err := ts.catalogue.Put(deletedRow(name, info)).Get(ctx); err != nil {
 		return storeError(err)
 	}
-	ts.mu.Lock()
-	delete(ts.open, name)
-	ts.mu.Unlock()
 	ts.env.log.Info("topic deleted", "topic", name)
 	return nil
 }
@@ -460,10 +396,14 @@ func (ts *Topics) AddPartitions(ctx context.Context, name string, total int32) e
 	if err != nil {
 		return err
 	}
-	if err := t.addPartitions(ctx, total); err != nil {
-		return err
+	refused := t.addPartitions(ctx, total)
+	if info, _ := ts.Lookup(name); refused != nil && info.Partitions == t.Info().Partitions {
+		return refused
 	}
-	return storeError(ts.catalogue.Put(liveRow(t.Info())).Get(ctx))
+	if err := ts.catalogue.Put(liveRow(t.Info())).Get(ctx); err != nil {
+		return storeError(err)
+	}
+	return refused
 }
 
 // Close commits what is pending, within ctx, and stops.
@@ -475,6 +415,7 @@ func (ts *Topics) Close(ctx context.Context) error {
 		all = append(all, o)
 	}
 	ts.mu.Unlock()
+	ts.cancel() // nobody needs what is being opened
 	var group errgroup.Group
 	for _, o := range all {
 		group.Go(func() error {
@@ -489,7 +430,9 @@ func (ts *Topics) Close(ctx context.Context) error {
 			return o.topic.close(ctx)
 		})
 	}
-	return errors.Join(group.Wait(), ts.catalogue.Close(ctx), ts.env.close(ctx))
+	err := errors.Join(group.Wait(), ts.catalogue.Close(ctx), ts.env.close(ctx))
+	ts.group.Wait()
+	return err
 }
 
 // maxNameLength is Kafka's (Topic.MAX_NAME_LENGTH).

@@ -64,10 +64,12 @@ func (b bounds) topics(s settings, n *node) storage.Options {
 	}
 }
 
+// offsets are under the budget of the topics, which are open by then.
 func (b bounds) offsets(s settings, n *node) offsets.Options {
 	return offsets.Options{
 		Retention:      s.offsetsRetention,
 		CommitInterval: b.pace.interval,
+		Budget:         n.topics.Budget(),
 		Engine:         engine(),
 		Log:            n.log,
 	}

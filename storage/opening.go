@@ -1,0 +1,164 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/storage/delta"
+)
+
+// opening is a topic that is open or about to be.
+type opening struct {
+	done  chan struct{}
+	topic *Topic
+	err   error
+}
+
+// failure is why a topic could not be opened the last time.
+type failure struct {
+	err    error
+	at     time.Time
+	logged time.Time // when this error was logged
+}
+
+const (
+	// openDeadline bounds the opening of a topic, whoever waits for it.
+	openDeadline = 30 * time.Second
+	// lostFor keeps two brokers that were started on one root by mistake from
+	// taking a topic from each other with every request.
+	lostFor = 3 * time.Second
+	// failedFor is how long a topic that cannot be opened is not tried again,
+	// whoever asks; failureLogged is the time between two logs of the same reason.
+	failedFor     = time.Second
+	failureLogged = 30 * time.Second
+)
+
+// Topic answers the open topic. On first use it is opened, once for all who ask,
+// and taken over: from then on this broker leads it. ErrUnknownTopic,
+// ErrNotLeader, ErrUnavailable, ErrStopped, ErrClosed.
+func (ts *Topics) Topic(ctx context.Context, name string) (*Topic, error) {
+	ts.mu.Lock()
+	o, err := ts.use(name)
+	ts.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-o.done:
+		return o.topic, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: opening %s: %w", ErrUnavailable, name, ctx.Err())
+	}
+}
+
+// use answers the opening of a topic, beginning it if need be; ts.mu is held.
+func (ts *Topics) use(name string) (*opening, error) {
+	if ts.closed {
+		return nil, ErrClosed
+	}
+	info, ok := ts.infos[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	if o := ts.open[name]; o != nil {
+		return o, nil
+	}
+	if at, ok := ts.lost[name]; ok && time.Since(at) < lostFor {
+		return nil, ErrNotLeader
+	}
+	if f, ok := ts.failed[name]; ok && time.Since(f.at) < failedFor {
+		return nil, f.err
+	}
+	o := &opening{done: make(chan struct{})}
+	ts.open[name] = o
+	ts.group.Go(func() { ts.openTopic(o, info) })
+	return o, nil
+}
+
+func (ts *Topics) openTopic(o *opening, info TopicInfo) {
+	ctx, cancel := context.WithTimeout(ts.ctx, openDeadline)
+	defer cancel()
+	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
+	if err == nil && ts.ctx.Err() != nil {
+		t.close(ts.ctx)
+		err = ErrClosed
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	defer close(o.done)
+	stale := errors.Is(err, ErrUnknownTopic)
+	if err != nil {
+		o.err = err
+		if ts.open[info.Name] == o {
+			delete(ts.open, info.Name)
+		}
+		ts.fail(info.Name, err)
+	} else {
+		o.topic = t
+		delete(ts.failed, info.Name)
+		if ts.open[info.Name] == o { // else it has been lost already
+			delete(ts.lost, info.Name)
+		}
+		there := t.Info()
+		stale = there.ID != info.ID || there.Partitions != info.Partitions
+	}
+	if stale && !ts.closed {
+		ts.group.Go(func() { ts.amend(info.Name) })
+	}
+}
+
+// fail remembers why a topic cannot be opened, and logs it; ts.mu is held.
+func (ts *Topics) fail(name string, err error) {
+	if ts.closed {
+		return // no wonder
+	}
+	f := failure{err: err, at: time.Now(), logged: ts.failed[name].logged}
+	if old := ts.failed[name]; old.err == nil || old.err.Error() != err.Error() || time.Since(old.logged) >= failureLogged {
+		f.logged = f.at
+		ts.env.log.Error("topic cannot be opened", "topic", name, "err", err)
+	}
+	if _, live := ts.infos[name]; live {
+		ts.failed[name] = f
+	}
+}
+
+// forget drops a topic that cannot be used any more; its next use opens it anew.
+func (ts *Topics) forget(name string, o *opening, reason error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.open[name] == o {
+		delete(ts.open, name)
+	}
+	if errors.Is(reason, ErrNotLeader) {
+		ts.lost[name] = time.Now()
+	}
+}
+
+// amend corrects the catalogue's row of a topic whose table says otherwise: a
+// broker was stopped between the two, or another one has changed the table.
+func (ts *Topics) amend(name string) {
+	ctx, cancel := context.WithTimeout(ts.ctx, openDeadline)
+	defer cancel()
+	release, err := ts.reserve(ctx, name)
+	if err != nil {
+		return
+	}
+	defer release()
+	if err := ts.correct(ctx, name); err != nil && ctx.Err() == nil {
+		ts.env.log.Warn("the catalogue is not brought up to date", "topic", name, "err", err)
+	}
+}
+
+// correct makes the catalogue's row of a topic what its table says; the name is reserved.
+func (ts *Topics) correct(ctx context.Context, name string) error {
+	row, err := readCatalogueRow(ctx, ts.env, name)
+	if errors.Is(err, delta.ErrNoTable) {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	return storeError(ts.catalogue.Put(row).Get(ctx))
+}

@@ -1,0 +1,150 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/storage/object"
+	"sluice/storage/object/mem"
+)
+
+func TestATopicThatCannotBeOpenedIsTriedOncePerSecondAndLoggedRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		mustAppend(t, r.create("t", 1), 0, "x")
+		r.Close(t.Context())
+
+		handle := store.Handle()
+		var log bytes.Buffer
+		ts, err := Open(t.Context(), handle, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var requests atomic.Int32
+		handle.SetFaults(func(mem.Request) mem.Fault {
+			requests.Add(1)
+			return mem.Fault{Outcome: mem.Refuse}
+		})
+		for range 600 { // a minute
+			if _, err := ts.Topic(t.Context(), "t"); !errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := requests.Load(); n > 60*3 {
+			t.Errorf("%d requests in a minute", n)
+		}
+		if n := strings.Count(log.String(), "cannot be opened"); n < 1 || n > 3 {
+			t.Errorf("%d lines of log:\n%s", n, log.String())
+		}
+		handle.SetFaults(nil)
+		time.Sleep(failedFor)
+		if topic, err := ts.Topic(t.Context(), "t"); err != nil || len(consume(t, topic, 0, 0)) != 1 {
+			t.Error("when the store is back:", err)
+		}
+		ts.Close(t.Context())
+	})
+}
+
+func TestADeletionThatGotNoFurtherThanTheTableIsCompleted(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			store := mem.New()
+			handle := store.Handle()
+			r := start(t, handle, Options{})
+			r.create("t", 1)
+			handle.SetFaults(func(q mem.Request) mem.Fault {
+				if strings.HasPrefix(q.Key, cataloguePath) {
+					return mem.Fault{Outcome: mem.Hang} // the broker is killed here
+				}
+				return mem.Fault{}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := r.Delete(ctx, "t", [16]byte{}); err == nil {
+				t.Fatal("deleted?")
+			}
+			r.Topics.Close(ctx)
+			r = start(t, store, Options{})
+			if again {
+				if err := r.Delete(t.Context(), "t", [16]byte{}); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err := r.Topic(t.Context(), "t"); !errors.Is(err, ErrUnknownTopic) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if _, ok := r.Lookup("t"); ok {
+				t.Error("a deleted topic is listed")
+			}
+			if base := mustAppend(t, r.create("t", 2), 1, "new"); base != 0 {
+				t.Error("the new topic begins at", base)
+			}
+			r.Close(t.Context())
+		})
+	}
+}
+
+func TestPartitionsThatOnlyTheTableKnowsAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		handle := store.Handle()
+		r := start(t, handle, Options{})
+		r.create("t", 1)
+		handle.SetFaults(func(q mem.Request) mem.Fault {
+			if strings.HasPrefix(q.Key, cataloguePath) {
+				return mem.Fault{Outcome: mem.Hang}
+			}
+			return mem.Fault{}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.AddPartitions(ctx, "t", 3); err == nil {
+			t.Fatal("added?")
+		}
+		r.Topics.Close(ctx)
+		r = start(t, store, Options{})
+		r.topic("t")
+		time.Sleep(time.Second)
+		if info, _ := r.Lookup("t"); info.Partitions != 3 {
+			t.Error(info.Partitions, "partitions are listed")
+		}
+		r.Close(t.Context())
+	})
+}
+
+func TestClosingDoesNotWaitForATopicThatIsBeingOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		r.create("t", 1)
+		r.Close(t.Context())
+		handle := store.Handle()
+		r = start(t, handle, Options{})
+		handle.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Kind != object.KindList && strings.HasPrefix(q.Key, "t/") {
+				return mem.Fault{Outcome: mem.Hang}
+			}
+			return mem.Fault{}
+		})
+		failed := make(chan error)
+		go func() {
+			_, err := r.Topic(t.Context(), "t")
+			failed <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		r.Close(t.Context())
+		if err := <-failed; err == nil || time.Since(began) > time.Second {
+			t.Error(err, time.Since(began))
+		}
+	})
+}
