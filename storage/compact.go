@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -95,20 +94,21 @@ var errOutdated = errors.New("the files to merge are not in the table any more")
 func (t *Topic) merge(files []*file) error {
 	ctx, cancel := context.WithTimeout(t.env.ctx, compactDeadline)
 	defer cancel()
-	var slot *encoders
 	select {
-	case slot = <-t.env.rewriters:
+	case t.env.rewriting <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { t.env.rewriters <- slot }()
+	defer func() { <-t.env.rewriting }()
 	inputs := make([]upkeep.File, len(files))
 	for i, f := range files {
 		inputs[i] = upkeep.File{Size: f.size, Ranges: f.ranges, Open: func(ctx context.Context) (*rows.Reader, error) {
 			return rows.Open(ctx, f.size, t.env.blocks.source(t.env.store, f))
 		}}
 	}
-	merged, err := upkeep.Merge(ctx, t.name, inputs, slot.get(codecOf(t.settings.Load().ParquetCompression)))
+	// An encoder of its own: the buffers that a large file takes are not kept.
+	encoder := rows.NewEncoder(rows.Options{Codec: codecOf(t.settings.Load().ParquetCompression)})
+	merged, err := upkeep.Merge(ctx, t.name, inputs, encoder)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (t *Topic) merge(files []*file) error {
 	if _, err := t.env.store.Put(ctx, key, merged.Body); err != nil {
 		return err
 	}
-	t.env.blocks.written.add(key, bytes.Clone(merged.Body))
+	t.env.blocks.written.add(key, merged.Body)
 	err = t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		e := &delta.Entry{
 			Info: &delta.CommitInfo{Operation: "OPTIMIZE", OperationParameters: map[string]string{"predicate": "[]", "auto": "true"}},

@@ -29,9 +29,9 @@ type env struct {
 	// encoders has a slot for each encoding that may run at a time: it is CPU work,
 	// and an encoder keeps its buffers.
 	encoders chan *encoders
-	// rewriters has the one slot for compactions: they run one at a time in a
-	// broker, beside the encodings that producers wait for.
-	rewriters chan *encoders
+	// rewriting is held by the compaction that runs: one at a time in a broker,
+	// beside the encodings that producers wait for.
+	rewriting chan struct{}
 	// background is the upkeep under way; ctx ends it.
 	background sync.WaitGroup
 	ctx        context.Context
@@ -74,8 +74,7 @@ func newEnv(store object.Store, options Options) *env {
 	for range cap(e.encoders) {
 		e.encoders <- &encoders{}
 	}
-	e.rewriters = make(chan *encoders, 1)
-	e.rewriters <- &encoders{}
+	e.rewriting = make(chan struct{}, 1)
 	return e
 }
 

@@ -101,6 +101,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	}
 	defer sockets.close()
 
+	tuneCollector()
 	n, err := openNode(ctx, s, u, limitMemory(), log)
 	if err != nil {
 		return err

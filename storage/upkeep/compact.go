@@ -33,7 +33,7 @@ const (
 	growth   = 16
 	// Target is the size in bytes of the last step's files, and the most that one
 	// rewriting reads: its rows are in memory, which takes a few times that.
-	Target = 16 << 20
+	Target = 8 << 20
 	// maxInputs bounds the files of one rewriting, where many have piled up.
 	maxInputs = 512
 	// readers is how many files are read at a time: small ones cost a round trip each.
