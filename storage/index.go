@@ -220,14 +220,18 @@ func (x *index) end(partition int32) int64 {
 	return list[len(list)-1].reach + 1
 }
 
-// bytes estimates what a partition's records take up: its share of each file's rows.
+// bytes estimates what a partition's records take up.
 func (x *index) bytes(partition int32) (total int64) {
 	for _, e := range x.partitions[partition] {
-		if e.file.span.Rows > 0 {
-			total += int64(float64(e.file.size) * float64(e.records) / float64(e.file.span.Rows))
-		} else {
-			total += e.file.size
-		}
+		total += e.bytes()
 	}
 	return total
+}
+
+// bytes estimates what the extent takes up: its share of its file's rows.
+func (e extent) bytes() int64 {
+	if e.file.span.Rows <= 0 {
+		return e.file.size
+	}
+	return int64(float64(e.file.size) * float64(e.records) / float64(e.file.span.Rows))
 }

@@ -90,6 +90,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 		catalogue.Close(ctx)
 		return nil, err
 	}
+	ts.group.Go(ts.tend)
 	return ts, nil
 }
 

@@ -34,6 +34,7 @@ type Committer[T any] struct {
 
 	wake      chan struct{} // capacity 1: look at filling again
 	proposals chan *proposal
+	tend      chan struct{} // capacity 1: look for upkeep that is due by time
 	quit      chan struct{} // closed by Close: finish what is there, then stop
 	quitOnce  sync.Once
 	done      chan struct{} // closed when run has returned
@@ -199,6 +200,7 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 		log: log, snap: snap, hooks: hooks, options: options,
 		wake:      make(chan struct{}, 1),
 		proposals: make(chan *proposal),
+		tend:      make(chan struct{}, 1),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
 		uploaded:  make(chan *sealed[T], options.Uploads),
@@ -337,6 +339,8 @@ func (c *Committer[T]) run() {
 				c.stop(err)
 				return
 			}
+		case <-c.tend:
+			c.maintainLate()
 		case r := <-c.upkeep.finished:
 			c.upkeep.done(r, c.snap)
 		case <-quit:

@@ -30,13 +30,41 @@ const (
 	checkpointDeadline = 5 * time.Minute
 )
 
+// Tend has the committer look for upkeep that is due by time: files that left the
+// table longer ago than promised. It makes no request to the store if there are none.
+func (c *Committer[T]) Tend() {
+	select {
+	case c.tend <- struct{}{}:
+	default:
+	}
+}
+
+// maintainLate starts the upkeep of a table that is not written to, if it has
+// files to delete.
+func (c *Committer[T]) maintainLate() {
+	if c.upkeep.running || c.upkeep.attempted == c.snap.Version {
+		return
+	}
+	cutoff := time.Now().Add(-c.snap.Metadata.DeletedFileRetention()).UnixMilli()
+	for _, r := range c.snap.Tombstones {
+		if r.DeletionTimestamp < cutoff {
+			c.startUpkeep()
+			return
+		}
+	}
+}
+
 // maintain starts a checkpoint and a clean-up of the log if they are due.
 func (c *Committer[T]) maintain() {
 	u, s := &c.upkeep, c.snap
 	every := max(checkpointEvery, int64(len(s.Files)+len(s.Tombstones)+len(s.Txns))/actionsPerVersion)
-	if u.running || s.Version-max(s.Checkpoint, u.attempted) < every {
-		return
+	if !u.running && s.Version-max(s.Checkpoint, u.attempted) >= every {
+		c.startUpkeep()
 	}
+}
+
+func (c *Committer[T]) startUpkeep() {
+	u, s := &c.upkeep, c.snap
 	u.running, u.attempted = true, s.Version
 	clone := s.Clone()
 	var beside func(context.Context) error
@@ -47,7 +75,8 @@ func (c *Committer[T]) maintain() {
 	go func() {
 		ctx, cancel := context.WithTimeout(c.ctx, checkpointDeadline)
 		defer cancel()
-		vacuumed, err := c.vacuum(ctx, clone, now)
+		// By the clock that wrote the tombstones, which is one like ours.
+		vacuumed, err := c.vacuum(ctx, clone, time.Now())
 		if err == nil {
 			err = c.checkpoint(ctx, clone, beside, now)
 		}
