@@ -42,6 +42,8 @@ type Committer[T any] struct {
 	ctx    context.Context // the commits' context, independent of any request's
 	cancel context.CancelFunc
 
+	uploads putLatencies // of data files
+
 	// Owned by run.
 	snap     *Snapshot
 	sealed   []*sealed[T] // closed pools in order, not yet committed
@@ -142,6 +144,9 @@ const (
 	// (bytes per second) is allowed on top. Stores that retry by themselves need it whole.
 	putDeadline = 15 * time.Second
 	minPutRate  = 1 << 20
+	// maxHedged is the largest data file that is put twice rather than waited for: of
+	// larger ones the bytes take the time, and twice the bytes take longer.
+	maxHedged = 1 << 20
 )
 
 // pool is what becomes one data file.
@@ -481,12 +486,15 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 	}, nil)
 }
 
-// putFile makes one attempt to put a data file. A store that hangs must not hang
-// the table: the same bytes are put again.
+// putFile makes one attempt to put a data file, which is hedged like that of an
+// entry if it is small. A store that hangs must not hang the table: the attempt is
+// bounded, and the same bytes are put again.
 func (c *Committer[T]) putFile(key string, body []byte) error {
 	ctx, cancel := context.WithTimeout(c.ctx, putDeadline+time.Duration(len(body))*time.Second/minPutRate)
 	defer cancel()
-	_, err := c.log.Store().Put(ctx, key, body)
+	_, err := c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
+		return c.log.Store().Put(ctx, key, body)
+	})
 	return err
 }
 

@@ -495,3 +495,35 @@ func TestProposalsWithoutEndLeavePoolsTheirTurn(t *testing.T) {
 		group.Wait()
 	})
 }
+
+func TestASlowUploadIsSentOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		slowOnes := 0
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			switch {
+			case r.Kind != object.KindPut:
+				return mem.Fault{}
+			case r.Attempt == 1 && strings.HasPrefix(r.Key, testTable+"/data/1") && l.encodings.Load() > 50:
+				slowOnes++
+				return mem.Fault{Delay: 10 * time.Second}
+			}
+			return mem.Fault{Delay: 5 * time.Millisecond}
+		})
+		for i := range 200 {
+			began := time.Now()
+			l.append(i, true)
+			for n, _ := l.count(); n <= i; n, _ = l.count() {
+				time.Sleep(time.Millisecond)
+			}
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Fatalf("item %d took %v", i, took)
+			}
+		}
+		if slowOnes == 0 {
+			t.Error("no upload was slow")
+		}
+		l.inOrder(200)
+	})
+}

@@ -22,7 +22,7 @@ const (
 	hedgeRank = 0.97
 )
 
-// putLatencies is the profile of recent puts of entries.
+// putLatencies is the profile of recent puts of one kind: entries, or data files.
 type putLatencies struct {
 	mu     sync.Mutex
 	recent [hedgeSamples]time.Duration // a ring
@@ -59,42 +59,42 @@ type putAnswer struct {
 
 func (a putAnswer) definite() bool { return a.err == nil || errors.Is(a.err, object.ErrExists) }
 
-// putEntry is one attempt to create an entry. A slow put is hedged: the same
-// bytes to the same key once more. Only one of the two can win, so that the
-// first definite answer counts; "exists" may mean that the other one won.
-func (l *Log) putEntry(ctx context.Context, key string, body []byte) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Attempt)
+// put makes one attempt to put an object. If it takes longer than usual and hedging
+// is allowed, the same bytes are put to the same key once more (and hedged is
+// called); the first definite answer of the two counts. ctx bounds the attempt.
+func (p *putLatencies) put(ctx context.Context, allowed bool, hedged func(), send func(context.Context) (time.Time, error)) (time.Time, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the slower of two
 	start := time.Now()
-	after, hedging := l.puts.hedgeAfter()
-	if !hedging {
-		now, err := l.store.Create(ctx, key, body)
+	after, known := p.hedgeAfter()
+	if !known || !allowed {
+		now, err := send(ctx)
 		if (putAnswer{now, err}).definite() {
-			l.puts.add(time.Since(start))
+			p.add(time.Since(start))
 		}
 		return now, err
 	}
 	answers := make(chan putAnswer, 2)
-	send := func() {
-		now, err := l.store.Create(ctx, key, body)
+	ask := func() {
+		now, err := send(ctx)
 		answers <- putAnswer{now, err}
 	}
-	go send()
+	go ask()
 	timer := time.NewTimer(after)
 	defer timer.Stop()
 	var worst putAnswer // of those that answered without deciding
 	for outstanding := 1; outstanding > 0; {
 		select {
 		case <-timer.C:
-			l.stats.Hedges.Add(1)
+			hedged()
 			outstanding++
-			go send()
+			go ask()
 		case a := <-answers:
 			outstanding--
 			if a.definite() {
-				// The time that the commit took, not that of the quicker put: a store
-				// that has become slow must raise the profile.
-				l.puts.add(time.Since(start))
+				// The time that the put took as a whole, not that of the quicker one: a
+				// store that has become slow must raise the profile.
+				p.add(time.Since(start))
 				return a.now, a.err
 			}
 			// An unclear answer outweighs a refusal: its put may yet land.
@@ -104,4 +104,14 @@ func (l *Log) putEntry(ctx context.Context, key string, body []byte) (time.Time,
 		}
 	}
 	return worst.now, worst.err
+}
+
+// putEntry is one attempt to create an entry. Only one of two hedged puts can win;
+// "exists" may mean that the other one won.
+func (l *Log) putEntry(ctx context.Context, key string, body []byte) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Attempt)
+	defer cancel()
+	return l.puts.put(ctx, true, func() { l.stats.Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
+		return l.store.Create(ctx, key, body)
+	})
 }
