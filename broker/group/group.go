@@ -28,7 +28,10 @@ type group struct {
 	// stays without a member ever having joined.
 	hasOffsets bool
 
-	generation   int32
+	generation int32
+	// resumed is set from Load until a generation is kept again: members may have a
+	// younger one, of a rebalance that the restart cut short.
+	resumed      bool
 	protocolType string
 	protocol     string // chosen when a join phase ends; empty without members
 	leader       string // a member id; empty if and only if there are no members
@@ -162,7 +165,13 @@ func (g *group) check(memberID, instanceID string, generation int32) (*member, *
 		}
 	}
 	m := g.members[memberID]
-	if m == nil {
+	switch {
+	case g.resumed && g.generation < generation && generation < joins:
+		// To members that rebalance goes on, as if there had been no restart: those
+		// that the group knows keep their partitions, the others learn it when they
+		// join. Told ILLEGAL_GENERATION they would give up their partitions as lost.
+		return nil, kerr.RebalanceInProgress
+	case m == nil:
 		return nil, kerr.UnknownMemberID
 	}
 	m.unheard = false

@@ -50,7 +50,7 @@ func (m *Manager) adopt(id string) *group {
 // load fills a group that was just made. What a record may not say (it came
 // through storage) is passed over: a member twice, a leader that is no member.
 func (g *group) load(r Record) {
-	g.generation, g.protocolType = r.Generation, r.ProtocolType
+	g.generation, g.protocolType, g.resumed = r.Generation, r.ProtocolType, true
 	for _, rm := range r.Members {
 		if rm.ID == "" || g.members[rm.ID] != nil || rm.InstanceID != "" && g.static[rm.InstanceID] != nil {
 			continue

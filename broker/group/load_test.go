@@ -67,12 +67,38 @@ func TestARestartWhileCompletingReturnsToTheLastGeneration(t *testing.T) {
 		w.restart()
 		w.equal("the waiting sync", <-syncing, error(kerr.NotCoordinator))
 		w.state(Stable)
-		w.equal("the generation that was not kept", b.heartbeat(), error(kerr.IllegalGeneration))
+		// The generation was not kept: to its members the rebalance goes on.
+		w.equal("heartbeat", b.heartbeat(), error(kerr.RebalanceInProgress))
+		w.equal("sync", b.sync(), error(kerr.RebalanceInProgress))
+		w.equal("commit", b.commit(), error(kerr.RebalanceInProgress))
 		// Known by their ids, they join again.
 		rejoin = later(a.joinOnce)
 		w.all((*consumer).joinOnce, b)
 		w.equal("a", <-rejoin, nil)
 		w.all((*consumer).sync, a, b)
+		w.state(Stable)
+		b.gen++
+		w.equal("a generation that nobody was ever given", b.heartbeat(), error(kerr.IllegalGeneration))
+	})
+}
+
+func TestAMemberThatJoinedBeforeARestartAndWasNotKeptJoinsAsNew(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		a, b := w.pair()
+		c := w.consumer("c")
+		joined := later(c.join)
+		w.state(PreparingRebalance)
+		w.all((*consumer).joinOnce, a, b)
+		w.equal("c", <-joined, nil)
+		w.restart() // before anybody synced
+		w.equal("sync", c.sync(), error(kerr.RebalanceInProgress))
+		w.equal("its id", c.joinOnce(), error(kerr.UnknownMemberID))
+		c.id = ""
+		joined = later(c.join)
+		w.state(PreparingRebalance)
+		w.all((*consumer).joinOnce, a, b)
+		w.equal("c", <-joined, nil)
+		w.all((*consumer).sync, a, b, c)
 		w.state(Stable)
 	})
 }

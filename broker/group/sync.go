@@ -130,6 +130,7 @@ func (g *group) assignmentKept(assignment map[string][]byte) {
 	}
 	g.answerSyncs(nil)
 	g.become(Stable)
+	g.resumed = false
 }
 
 // assignmentFailed tells all who wait, and has everybody join again.
