@@ -151,11 +151,17 @@ const joins = math.MaxInt32
 // check validates who sends a request: KIP-345 fences the former holder of an
 // instance id.
 //
-// An id of a static member can be younger than the newest record: it was given out
-// in a rebalance that a restart cut short. Its holder must not be fenced for that,
-// since to clients it is fatal. It shows by a generation that was never kept, or
-// joins, before the kept id is heard of; told that it is unknown, it joins as new.
+// A restart can have cut short the rebalance that a request comes from: its
+// generation and the member ids given out in it were never kept. To its members it
+// goes on, as if there had been no restart. They join again, by which those that
+// the record knows keep what they have and the others become new members. Told
+// ILLEGAL_GENERATION they would give up their partitions as lost; FENCED_INSTANCE_ID,
+// which a static member's new id looks like before the kept id is heard of, is fatal
+// to clients.
 func (g *group) check(memberID, instanceID string, generation int32) (*member, *kerr.Error) {
+	if g.resumed && g.generation < generation && generation < joins {
+		return nil, kerr.RebalanceInProgress
+	}
 	if instanceID != "" {
 		switch m := g.static[instanceID]; {
 		case m == nil, m.id != memberID && m.unheard && generation > g.generation:
@@ -165,13 +171,7 @@ func (g *group) check(memberID, instanceID string, generation int32) (*member, *
 		}
 	}
 	m := g.members[memberID]
-	switch {
-	case g.resumed && g.generation < generation && generation < joins:
-		// To members that rebalance goes on, as if there had been no restart: those
-		// that the group knows keep their partitions, the others learn it when they
-		// join. Told ILLEGAL_GENERATION they would give up their partitions as lost.
-		return nil, kerr.RebalanceInProgress
-	case m == nil:
+	if m == nil {
 		return nil, kerr.UnknownMemberID
 	}
 	m.unheard = false
