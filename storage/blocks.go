@@ -140,7 +140,7 @@ func (c *blockCache) cached(key blockKey) (*block, bool) {
 func (c *blockCache) put(key blockKey, b *block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.blocks.Contains(key) {
+	if c.blocks.Contains(key) || b.bytes > c.limit {
 		return
 	}
 	c.blocks.Add(key, b)
@@ -331,11 +331,15 @@ func source(store object.Store, f *file) rows.Source {
 	if f.size > wholeFile {
 		return get
 	}
-	var mu sync.Mutex
+	reading := make(chan struct{}, 1) // held by who reads the file
 	var whole []byte
 	return func(ctx context.Context, off, n int64) ([]byte, error) {
-		mu.Lock()
-		defer mu.Unlock()
+		select {
+		case reading <- struct{}{}:
+			defer func() { <-reading }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		if whole == nil {
 			body, err := get(ctx, 0, f.size)
 			if err != nil {

@@ -14,7 +14,8 @@ var (
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 
 	// ErrNotLeader: another broker has taken the topic over, or takes it over
-	// now. What was pending here is not in the table and never will be.
+	// now. What was pending here is not in the table and never will be, unless it
+	// wraps delta.ErrMoved: after a long pause that cannot be told any more.
 	ErrNotLeader = errors.New("not the leader of the topic")
 	// ErrUnavailable: the store does not answer, or answers with errors. Retriable.
 	ErrUnavailable = errors.New("store unavailable")

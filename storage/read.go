@@ -154,8 +154,12 @@ func (t *Topic) extents(ctx context.Context, n int32, offset, limit int64, count
 
 // resolve reads the footers of the files that other writers made.
 func (t *Topic) resolve(ctx context.Context) error {
-	t.resolving.Lock()
-	defer t.resolving.Unlock()
+	select {
+	case t.resolving <- struct{}{}:
+		defer func() { <-t.resolving }()
+	case <-ctx.Done():
+		return storeError(ctx.Err())
+	}
 	t.mu.Lock()
 	waiting := make([]*file, 0, len(t.index.unresolved))
 	for _, f := range t.index.unresolved {

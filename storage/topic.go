@@ -60,7 +60,7 @@ type Topic struct {
 	compacting bool
 	sinceCheck int // entries since it was last looked for files to compact
 
-	resolving sync.Mutex // one reading of unresolved files at a time
+	resolving chan struct{} // capacity 1, held by who reads unresolved files
 }
 
 // partition is a partition's offsets and the cached end of its log. Guarded by
@@ -97,6 +97,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	t := &Topic{
 		env: env, log: log, id: snap.Metadata.ID, name: info.Name, defaults: defaults, closed: closed,
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
+		resolving: make(chan struct{}, 1),
 	}
 	if err := t.configure(&snap.Metadata); err != nil {
 		return nil, err

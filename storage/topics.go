@@ -420,20 +420,16 @@ func (ts *Topics) Close(ctx context.Context) error {
 	var group errgroup.Group
 	for _, o := range all {
 		group.Go(func() error {
-			select {
-			case <-o.done:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			<-o.done // at once, as its context has ended
 			if o.topic == nil {
 				return nil
 			}
 			return o.topic.close(ctx)
 		})
 	}
-	err := errors.Join(group.Wait(), ts.catalogue.Close(ctx), ts.env.close(ctx))
+	err := errors.Join(group.Wait(), ts.catalogue.Close(ctx))
 	ts.group.Wait()
-	return err
+	return errors.Join(err, ts.env.close(ctx))
 }
 
 // maxNameLength is Kafka's (Topic.MAX_NAME_LENGTH).
