@@ -16,7 +16,7 @@ func TestATableStaysSmallHoweverLongItIsWrittenTo(t *testing.T) {
 			var files []File
 			var written, rewritten int64
 			most := 0
-			for range 20_000 {
+			for range 5_000 {
 				files = append(files, File{Size: size})
 				written += size
 				for from, to := Pick(files); to > from; from, to = Pick(files) {
