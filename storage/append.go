@@ -86,6 +86,7 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	if key.id != noProducer {
 		duplicate, err := t.producers.check(key, batch)
 		if err != nil {
+			t.doubt(now)
 			return refused(err)
 		}
 		if duplicate != nil {

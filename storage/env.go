@@ -123,6 +123,7 @@ func newPath() string {
 // close ends what runs in the background and waits for it.
 func (e *env) close(ctx context.Context) error {
 	e.cancel()
+	e.blocks.cancel() // also where ctx has ended already
 	ended := make(chan struct{})
 	go func() { e.background.Wait(); close(ended) }()
 	select {

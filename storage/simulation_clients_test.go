@@ -206,9 +206,11 @@ func (s *simulation) idempotentProducer(random *rand.Rand) {
 				continue
 			}
 			if result.Err != nil {
+				s.log.Info("refused", "topic", name, "partition", partition, "producer", producer.ID, "sequence", b.sequence, "values", b.values, "err", result.Err)
 				s.expected("append", result.Err)
 				continue
 			}
+			s.log.Info("acknowledged", "topic", name, "partition", partition, "producer", producer.ID, "sequence", b.sequence, "values", b.values, "at", result.BaseOffset)
 			if b.base >= 0 && b.base != result.BaseOffset {
 				s.fail("%v was acknowledged at %d and at %d", b.values, b.base, result.BaseOffset)
 			}

@@ -43,7 +43,7 @@ var (
 	simLog  = flag.String("sim.log", "", "file for the log of the newest run that failed")
 )
 
-const quickRuns = 6
+const quickRuns = 4
 
 func TestSimulation(t *testing.T) {
 	// One goroutine at a time makes a seed repeat itself, nearly always.

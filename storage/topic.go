@@ -57,6 +57,7 @@ type Topic struct {
 	producers  *producers
 	gone       error // why nothing works any more
 	listeners  map[chan<- struct{}]int
+	doubted    time.Time // when it was last looked whether we still lead
 	compacting bool
 	sinceCheck int // entries since it was last looked for files to compact
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/protocol/record"
 	"sluice/storage/object/mem"
 )
 
@@ -50,5 +51,43 @@ func TestWhatIsAppendedWhileATopicIsDeletedDoesNotComeToLifeInTheNextOne(t *test
 			t.Error("the new topic begins at", base)
 		}
 		r.Close(t.Context())
+	})
+}
+
+func TestABrokerThatIsBehindLearnsItFromAProducersSequences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		stale := a.create("t", 1)
+		b := start(t, store.Handle(), Options{})
+		sequence := int32(0)
+		send := func(topic *Topic) error {
+			result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, "x"), true))
+			if result.Err == nil {
+				sequence++
+			}
+			return result.Err
+		}
+		if err := send(stale); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if err := send(b.topic("t")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := send(stale); !errors.Is(err, ErrOutOfOrderSequence) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := a.Topic(t.Context(), "t"); !errors.Is(err, ErrNotLeader) {
+			t.Error("the topic is still served:", err)
+		}
+		time.Sleep(lostFor)
+		if err := send(a.topic("t")); err != nil {
+			t.Error("after it was taken back:", err)
+		}
+		a.Close(t.Context())
+		b.Close(t.Context())
 	})
 }
