@@ -96,6 +96,9 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	size := int64(len(batch))
 	if t.env.pending.Add(size) > t.env.options.PendingBytes {
 		t.env.pending.Add(-size)
+		if key.id != noProducer {
+			t.producers.refuse(key, batch.BaseSequence())
+		}
 		return refused(fmt.Errorf("%w: %d bytes wait to be committed already", ErrUnavailable, t.env.options.PendingBytes))
 	}
 	item.base = p.next

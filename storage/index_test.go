@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -192,5 +193,25 @@ func TestCommittedProducerStateOutlivesWhatIsPendingBehindIt(t *testing.T) {
 	}
 	if _, err := loaded.check(key, batchOf(0, 9)); err == nil {
 		t.Error("a sequence is skipped")
+	}
+}
+
+func TestWhatFollowsARefusedFirstBatchWaitsForIt(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{PendingBytes: 2000})
+	topic := r.create("t", 1)
+	send := func(sequence int32, values ...string) error {
+		return await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, values...), true)).Err
+	}
+	if err := send(0, strings.Repeat("x", 3000)); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if err := send(1, "second"); !errors.Is(err, ErrOutOfOrderSequence) {
+		t.Error("the second batch goes before the first:", err)
+	}
+	for i, v := range []string{"first", "second"} {
+		if err := send(int32(i), v); err != nil {
+			t.Error(err)
+		}
 	}
 }

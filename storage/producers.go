@@ -17,6 +17,9 @@ import (
 type producers struct {
 	byID map[producerKey]*producer
 	next time.Time // when the expired ones are looked for again
+	// refused are the first sequences of unknown producers whose first batch was
+	// refused for want of memory: what they sent behind it must not get in before it.
+	refused map[producerKey]int32
 }
 
 type producerKey struct {
@@ -61,10 +64,13 @@ func newProducers() *producers { return &producers{byID: map[producerKey]*produc
 // ProducerAppendInfo.checkSequence, UnifiedLog.analyzeAndValidateProducerState).
 func (ps *producers) check(key producerKey, b record.Batch) (duplicate *batch, err error) {
 	p := ps.byID[key]
-	if p == nil {
-		return nil, nil // forgotten or new: any sequence begins it
-	}
 	epoch, first, last := b.ProducerEpoch(), b.BaseSequence(), b.LastSequence()
+	if p == nil { // forgotten or new: any sequence begins it
+		if wanted, ok := ps.refused[key]; ok && first != wanted && first != 0 {
+			return nil, fmt.Errorf("%w: producer %d, epoch %d, sequence %d comes before %d, which was refused", ErrOutOfOrderSequence, key.id, epoch, first, wanted)
+		}
+		return nil, nil
+	}
 	if epoch == p.epoch {
 		for i := range p.batches {
 			if d := &p.batches[i]; d.epoch == epoch && d.first == first && d.last == last {
@@ -90,10 +96,21 @@ func (ps *producers) add(key producerKey, b batch, now int64) {
 	if p == nil {
 		p = &producer{}
 		ps.byID[key] = p
+		delete(ps.refused, key)
 	}
 	p.batches = append(p.batches, b)
 	p.epoch, p.touched = b.epoch, now
 	p.trim()
+}
+
+// refuse notes that a batch that check has passed is not taken up.
+func (ps *producers) refuse(key producerKey, first int32) {
+	if ps.byID[key] == nil && len(ps.refused) < maxProducers {
+		if ps.refused == nil {
+			ps.refused = map[producerKey]int32{}
+		}
+		ps.refused[key] = first
+	}
 }
 
 // trim drops committed batches, which come first, beyond the newest maxBatches.
@@ -125,6 +142,7 @@ func (ps *producers) expire(now time.Time) {
 		return
 	}
 	ps.next = now.Add(time.Minute)
+	clear(ps.refused)
 	cutoff := now.Add(-producerExpiry).UnixMilli()
 	type aged struct {
 		key     producerKey
