@@ -361,8 +361,10 @@ func (s *simulation) administrator(random *rand.Rand) {
 				s.mu.Unlock()
 			}
 		case 5, 6, 7:
+			// Drawn here: the change is made on the committer's goroutine, also after we gave up.
+			interval := []string{"0", "5", "20", "100"}[random.IntN(4)]
 			topic.Alter(ctx, func(own map[string]string) (map[string]string, error) {
-				own["sluice.commit.interval.ms"] = []string{"0", "5", "20", "100"}[random.IntN(4)]
+				own["sluice.commit.interval.ms"] = interval
 				return own, nil
 			})
 		case 8:
