@@ -11,11 +11,11 @@ import (
 // bounds are what a broker may hold in memory, in bytes, and ask of its store.
 type bounds struct {
 	tail, blocks, pending int64 // of storage
-	produce, other        int64 // of requests
+	produce, other, fetch int64 // of requests, and of records in answers
 	pace                  pace
 }
 
-// newBounds divides the memory limit, if there is one: half of it, at most, is for
+// newBounds divides the memory limit, if there is one: about half of it, at most, is for
 // what clients can fill; the other half is for what is made of that (decoded,
 // encoded, compressed) and for the garbage between two collections. Without a
 // limit the packages' own defaults hold.
@@ -30,7 +30,7 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	d := broker.DefaultConfig()
 	b := bounds{
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
-		produce: share(8, d.ProduceMemory), other: share(16, d.OtherMemory),
+		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), fetch: share(16, d.FetchMemory),
 		pace: paceOf(u, s3Endpoint()),
 	}
 	if s.putsPerSecond >= 0 {
@@ -42,10 +42,10 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 // broker applies the bounds to a broker's configuration. A request is held whole,
 // so that none may be larger than the memory of all.
 func (b bounds) broker(c broker.Config) broker.Config {
-	c.ProduceMemory, c.OtherMemory = b.produce, b.other
+	c.ProduceMemory, c.OtherMemory, c.FetchMemory = b.produce, b.other, b.fetch
 	c.MaxFrame = int32(min(int64(c.MaxFrame), b.produce))
 	c.MaxOtherFrame = int32(min(int64(c.MaxOtherFrame), b.other))
-	c.FetchMaxBytes = int32(min(int64(c.FetchMaxBytes), b.tail))
+	c.FetchMaxBytes = int32(min(int64(c.FetchMaxBytes), b.fetch))
 	return c
 }
 
