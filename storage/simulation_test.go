@@ -43,7 +43,11 @@ var (
 	simLog  = flag.String("sim.log", "", "file for the log of the newest run that failed")
 )
 
-const quickRuns = 4
+const (
+	quickRuns = 4
+	// runTime is far more than one seed takes, in real time.
+	runTime = 20 * time.Second
+)
 
 func TestSimulation(t *testing.T) {
 	// One goroutine at a time makes a seed repeat itself, nearly always.
@@ -61,6 +65,9 @@ func TestSimulation(t *testing.T) {
 	var elapsed time.Duration
 	done := 0
 	for i := range runs {
+		if deadline, ok := t.Deadline(); ok && time.Until(deadline) < runTime {
+			break // -timeout is a way to say how long
+		}
 		seed := *simSeed + uint64(i)
 		ok := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
