@@ -80,6 +80,9 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	defer t.mu.Unlock()
 	p, err := t.partition(n)
 	if err != nil {
+		if t.gone == nil {
+			t.doubt(now) // another broker may have added it
+		}
 		return refused(err)
 	}
 	key := producerKey{n, batch.ProducerID()}

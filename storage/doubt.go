@@ -8,9 +8,9 @@ import (
 	"sluice/storage/delta"
 )
 
-// A producer whose sequences do not fit may have been served by another broker
-// meanwhile. Then it is this broker that is behind, and it must not say so for
-// ever: nothing that it refuses reaches the log, where it would learn of the
+// A producer whose sequences do not fit, or who knows more partitions, may have been
+// served by another broker meanwhile. Then it is this broker that is behind, and it
+// must not go on like that: nothing that it refuses reaches the log, where it would learn of the
 // take-over. So it looks.
 
 const (

@@ -87,6 +87,23 @@ func TestABrokerThatIsBehindLearnsItFromAProducersSequences(t *testing.T) {
 		if err := send(a.topic("t")); err != nil {
 			t.Error("after it was taken back:", err)
 		}
+
+		stale = a.topic("t")
+		time.Sleep(lostFor)
+		if err := b.AddPartitions(t.Context(), "t", 2); errors.Is(err, ErrNotLeader) { // it has been fenced
+			time.Sleep(lostFor)
+			err = b.AddPartitions(t.Context(), "t", 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if result := await(t, stale.Append(1, produced(nil, "x"), true)); !errors.Is(result.Err, ErrUnknownPartition) {
+			t.Fatal(result.Err)
+		}
+		time.Sleep(time.Second)
+		if result := await(t, stale.Append(1, produced(nil, "x"), true)); !errors.Is(result.Err, ErrNotLeader) {
+			t.Error("a partition that another broker added:", result.Err)
+		}
 		a.Close(t.Context())
 		b.Close(t.Context())
 	})
