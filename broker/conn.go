@@ -67,11 +67,8 @@ type conn struct {
 	answers chan *call // start -> write
 
 	unanswered atomic.Int32 // requests read whose answer is not written
-	// produced is when the last answer to a Produce was written, in ns since 1970;
-	// 0 before the first.
-	produced atomic.Int64
-	begun    bool   // whether a Produce has been read; owned by read
-	out      []byte // owned by write
+	pace       pace
+	out        []byte // owned by write
 }
 
 // call is a request on its way through a connection.
@@ -198,7 +195,7 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 		call.done = make(chan struct{})
 	}
 	if req.api.key == kmsg.Produce {
-		req.eager = c.eager(received)
+		req.eager = c.pace.arrived(received)
 	}
 	return call, nil
 }
@@ -244,19 +241,6 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 	}
 }
 
-// eagerWithin is how soon after an answer the next Produce must arrive to be
-// taken for a consequence of it.
-const eagerWithin = 5 * time.Millisecond
-
-// eager reports whether a Produce that arrives now speaks for a producer in a
-// closed loop, which sends the next batch when it is told of the one before.
-func (c *conn) eager(now time.Time) bool {
-	first := !c.begun
-	c.begun = true
-	answered := c.produced.Load()
-	return first || answered != 0 && now.UnixNano()-answered <= int64(eagerWithin)
-}
-
 // start begins pipelined requests in the order of arrival and passes all on to write.
 func (c *conn) start() {
 	defer close(c.answers)
@@ -293,6 +277,9 @@ func (c *conn) write() {
 	for call := range c.answers {
 		response, err := c.outcome(call)
 		call.held.release()
+		if call.api.key == kmsg.Produce {
+			c.pace.done(time.Now(), response != nil) // before the client can know
+		}
 		if err == nil && response != nil && c.ctx.Err() == nil {
 			err = c.send(call.request, response)
 		}
@@ -345,9 +332,6 @@ func (c *conn) send(r *request, response kmsg.Response) error {
 		return fmt.Errorf("client gone: %w", err)
 	}
 	c.broker.metrics.sent.Add(float64(size))
-	if r.api.key == kmsg.Produce {
-		c.produced.Store(time.Now().UnixNano())
-	}
 	return nil
 }
 

@@ -374,28 +374,6 @@ func TestAProduceLargerThanAllMemoryIsServedAlone(t *testing.T) {
 	})
 }
 
-func TestAProducerInAClosedLoopIsEager(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var produce slow
-		h := newHouse(t, nil, api{key: kmsg.Produce, start: produce.start()})
-		defer h.close()
-		p := h.dial()
-		for i, test := range []struct {
-			pause time.Duration // since the answer before
-			eager bool
-		}{{time.Hour / 10, true}, {time.Millisecond, true}, {eagerWithin, true}, {eagerWithin + 1, false}, {0, true}} {
-			time.Sleep(test.pause)
-			p.send(int32(i), produceRequest())
-			produce.expectBegun(t, i+1)
-			if got := produce.begun[i].eager; got != test.eager {
-				t.Errorf("after %v: eager %v", test.pause, got)
-			}
-			produce.finish[i] <- nil
-			p.expect(int32(i))
-		}
-	})
-}
-
 func TestTooManyConnectionsAreClosed(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"in all": func(c *Config) { c.MaxConnections = 2 },

@@ -26,7 +26,7 @@ type request struct {
 	clientHost string
 	received   time.Time
 	// eager tells that this connection seems to send nothing more until it is
-	// answered; see conn.eager.
+	// answered; see pace.
 	eager bool
 	// unsupported is an ApiVersions request of a version from the future (KIP-511).
 	// Its body is not decoded, version is 0.

@@ -528,3 +528,28 @@ func TestManyTopicsAreListedWithoutOpeningThem(t *testing.T) {
 		}
 	})
 }
+
+func TestAClosedLoopIsAsQuickWithTheLingerOfItsClient(t *testing.T) {
+	for _, linger := range []time.Duration{0, 5 * time.Millisecond, 10 * time.Millisecond} { // none, Java's and franz-go's own
+		inWorld(t, func(t *testing.T, w *world) {
+			w.create("t", 1)
+			producer := w.client(kgo.ProducerLinger(linger))
+			defer producer.Close()
+			var worst time.Duration
+			for i := range 200 {
+				began, acked := time.Now(), make(chan error, 1)
+				producer.Produce(t.Context(), record("t", fmt.Sprint(i)), func(_ *kgo.Record, err error) { acked <- err })
+				if err := <-acked; err != nil {
+					t.Fatal(err)
+				}
+				if i > 0 { // the first opens the table
+					worst = max(worst, time.Since(began))
+				}
+			}
+			// An early commit comes a fifth of the interval after the one before.
+			if limit := linger + interval/5 + 2*putLatency + 2*time.Millisecond; worst > limit {
+				t.Errorf("with a linger of %v an ack took %v, want at most %v", linger, worst, limit)
+			}
+		})
+	}
+}
