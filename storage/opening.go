@@ -81,6 +81,13 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	ctx, cancel := context.WithTimeout(ts.ctx, openDeadline)
 	defer cancel()
 	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
+	if err == nil && t.Info().ID != info.ID {
+		// Another broker has made it anew. What is served must be in the catalogue: a
+		// row that says "deleted" would hide acknowledged records after a restart.
+		if err = storeError(ts.catalogue.Put(liveRow(t.Info())).Get(ctx)); err != nil {
+			t.close(ctx)
+		}
+	}
 	if err == nil && ts.ctx.Err() != nil {
 		t.close(ts.ctx)
 		err = ErrClosed
@@ -101,8 +108,7 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 		if ts.open[info.Name] == o { // else it has been lost already
 			delete(ts.lost, info.Name)
 		}
-		there := t.Info()
-		stale = there.ID != info.ID || there.Partitions != info.Partitions
+		stale = t.Info().Partitions != info.Partitions
 	}
 	if stale && !ts.closed {
 		ts.group.Go(func() { ts.amend(info.Name) })

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
@@ -146,5 +148,44 @@ func TestClosingDoesNotWaitForATopicThatIsBeingOpened(t *testing.T) {
 		if err := <-failed; err == nil || time.Since(began) > time.Second {
 			t.Error(err, time.Since(began))
 		}
+	})
+}
+
+func TestATopicThatAnotherBrokerMadeAnewIsServedOnceTheCatalogueKnowsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		a.create("t", 1)
+		handle := store.Handle()
+		b := start(t, handle, Options{})
+		a.Close(t.Context())
+		a = start(t, store, Options{})
+		if err := a.Delete(t.Context(), "t", [16]byte{}); err != nil {
+			t.Fatal(err)
+		}
+		// Made anew by a broker that was killed before it could tell the catalogue.
+		settings, _ := ParseSettings(nil, nil)
+		if _, err := createTable(t.Context(), a.env, "t", uuid.New(), 1, nil, settings); err != nil {
+			t.Fatal(err)
+		}
+		handle.SetFaults(func(q mem.Request) mem.Fault {
+			if strings.HasPrefix(q.Key, cataloguePath) {
+				return mem.Fault{Outcome: mem.Refuse}
+			}
+			return mem.Fault{}
+		})
+		if _, err := b.Topic(t.Context(), "t"); err == nil {
+			t.Error("a topic is served that the catalogue says is deleted")
+		}
+		handle.SetFaults(nil)
+		time.Sleep(time.Minute)
+		mustAppend(t, b.topic("t"), 0, "x")
+		a.Close(t.Context())
+		b.Close(t.Context())
+		c := start(t, store, Options{})
+		if got := consume(t, c.topic("t"), 0, 0); len(got) != 1 {
+			t.Error(got)
+		}
+		c.Close(t.Context())
 	})
 }
