@@ -189,3 +189,36 @@ func TestATopicThatAnotherBrokerMadeAnewIsServedOnceTheCatalogueKnowsIt(t *testi
 		c.Close(t.Context())
 	})
 }
+
+func TestATopicThatIsDeletedWhileItIsOpenedIsNotTakenForDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		for range 3 {
+			mustAppend(t, a.create1("t"), 0, "x")
+		}
+		rewrite(t, store, "t", 1, func(int64) int { return 0 }) // its footer has to be read
+		handle := store.Handle()
+		b := start(t, handle, Options{})
+		var once atomic.Bool
+		handle.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Kind == object.KindGet && strings.HasPrefix(q.Key, "t/data/") && !once.Swap(true) {
+				a.Delete(t.Context(), "t", [16]byte{}) // it gets as far as the table: b has the catalogue
+			}
+			return mem.Fault{}
+		})
+		if _, err := b.Topic(t.Context(), "t"); !errors.Is(err, ErrNotLeader) || !once.Load() {
+			t.Error(err)
+		}
+		a.Close(t.Context())
+		b.Close(t.Context())
+	})
+}
+
+// create1 makes a topic of one partition unless it is there.
+func (r *root) create1(name string) *Topic {
+	if _, ok := r.Lookup(name); ok {
+		return r.topic(name)
+	}
+	return r.create(name, 1)
+}

@@ -116,6 +116,11 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		}
 	}
 	if err := t.resolve(ctx); err != nil { // the next offsets depend on it
+		// A file that is gone may have left the table since, with a deleted topic.
+		newest := snap.Clone()
+		if moved := log.Follow(ctx, newest, nil); errors.Is(moved, delta.ErrMoved) || newest.Version > snap.Version {
+			return nil, fmt.Errorf("%w: %s was written to while it was opened", ErrNotLeader, t.name)
+		}
 		return nil, err
 	}
 	t.restoreOffsets(snap)
