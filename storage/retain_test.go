@@ -154,3 +154,26 @@ func TestUpkeepRunsByItselfAndFreesTheStore(t *testing.T) {
 		topics.Close(t.Context())
 	})
 }
+
+func TestALogKeepsAsManyVersionsAsItsTopicSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		topics, err := Open(t.Context(), store, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &root{t, store, topics}
+		topic := r.createWith("t", 1, map[string]string{"sluice.table.history.versions": "1000"})
+		for range 2500 {
+			mustAppend(t, topic, 0, "x")
+			time.Sleep(2 * time.Second) // the window, 15 minutes, is 450 versions
+		}
+		if at, err := topic.OffsetAtVersion(t.Context(), 0, topic.Version()-900); err != nil || at == 0 {
+			t.Error("a version within the history:", at, err)
+		}
+		if _, err := topic.OffsetAtVersion(t.Context(), 0, 500); !errors.Is(err, ErrVersionGone) {
+			t.Error("a version that is long over:", err)
+		}
+		topics.Close(t.Context())
+	})
+}

@@ -192,6 +192,7 @@ func (t *Topic) configure(m *delta.Metadata) error {
 		return fmt.Errorf("%w: table property: %w", ErrStopped, err)
 	}
 	t.settings.Store(&settings)
+	t.log.SetMaxEntries(settings.HistoryVersions)
 	t.config = properties.config
 	for int32(len(t.partitions)) < properties.partitions {
 		t.partitions = append(t.partitions, &partition{})

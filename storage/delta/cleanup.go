@@ -61,7 +61,7 @@ func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) ([]string,
 	walk := &cleanupWalk{
 		retention: s.Metadata.LogRetention(),
 		window:    l.opts.Window,
-		beyond:    s.Version - l.opts.MaxEntries,
+		beyond:    s.Version - l.maxEntries.Load(),
 		last:      last,
 	}
 	request := object.ListRequest{Prefix: logPrefix(l.table)}

@@ -61,6 +61,8 @@ type Log struct {
 	opts  Options
 	stats Stats
 	puts  putLatencies
+	// maxEntries is Options.MaxEntries, or what SetMaxEntries said since.
+	maxEntries atomic.Int64
 	// sound is the newest version+1 whose checkpoint this process has written
 	// or read whole: Cleanup relies on no other without reading it first.
 	sound atomic.Int64
@@ -87,7 +89,17 @@ func NewLog(store object.Store, table string, opts Options) *Log {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Log{store: store, table: table, opts: opts}
+	l := &Log{store: store, table: table, opts: opts}
+	l.maxEntries.Store(opts.MaxEntries)
+	return l
+}
+
+// SetMaxEntries replaces Options.MaxEntries: a topic says it in its table, which is
+// read after the Log is made. 0 or less is no change.
+func (l *Log) SetMaxEntries(n int64) {
+	if n > 0 {
+		l.maxEntries.Store(n)
+	}
 }
 
 // Table is the key prefix of the table, without a slash at the end.
