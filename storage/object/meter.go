@@ -9,7 +9,7 @@ import (
 )
 
 // outcomes are the values of the label outcome, in the order of outcomeOf.
-var outcomes = [...]string{"ok", "exists", "not_found", "denied", "error"}
+var outcomes = [...]string{"ok", "exists", "not_found", "denied", "canceled", "error"}
 
 // outcomeOf returns the index in outcomes of how a call ended.
 func outcomeOf(err error) int {
@@ -22,8 +22,10 @@ func outcomeOf(err error) int {
 		return 2
 	case errors.Is(err, ErrDenied):
 		return 3
+	case errors.Is(err, context.Canceled): // by the caller, as the slower of two hedged puts: nothing went wrong
+		return 4
 	}
-	return 4
+	return 5
 }
 
 // durationBuckets reach from a local disk's page cache to a store in trouble,
@@ -43,7 +45,7 @@ var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .2
 func NewMeter(s Store, reg prometheus.Registerer) Store {
 	requests := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_store_requests_total",
-		Help: "Calls of the object store by kind (create, put, get, list, delete) and outcome (ok, exists, not_found, denied, error).",
+		Help: "Calls of the object store by kind (create, put, get, list, delete) and outcome (ok, exists, not_found, denied, canceled, error).",
 	}, []string{"kind", "outcome"}))
 	durations := register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "sluice_store_request_duration_seconds",

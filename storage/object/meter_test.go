@@ -1,6 +1,7 @@
 package object_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -56,6 +57,12 @@ func TestAMeterCountsCallsByKindAndOutcome(t *testing.T) {
 	s.Put(ctx, "k", make([]byte, 10))
 	inner.SetFaults(func(mem.Request) mem.Fault { return mem.Fault{Outcome: mem.Lose, Err: errors.New("reset")} })
 	s.Create(ctx, "k2", make([]byte, 10))
+	given, cancel := context.WithCancel(ctx)
+	cancel()
+	s.Put(given, "k", make([]byte, 10))
+	late, cancel := context.WithTimeout(ctx, 0)
+	defer cancel()
+	s.Put(late, "k", make([]byte, 10))
 
 	got := gather(t, reg)
 	for name, want := range map[string]float64{
@@ -64,6 +71,8 @@ func TestAMeterCountsCallsByKindAndOutcome(t *testing.T) {
 		"sluice_store_requests_total,create,error":  1,
 		"sluice_store_requests_total,put,ok":        1,
 		"sluice_store_requests_total,put,denied":    1,
+		"sluice_store_requests_total,put,canceled":  1,
+		"sluice_store_requests_total,put,error":     1,
 		"sluice_store_requests_total,get,ok":        1,
 		"sluice_store_requests_total,get,not_found": 1,
 		"sluice_store_requests_total,get,error":     1,
@@ -77,7 +86,7 @@ func TestAMeterCountsCallsByKindAndOutcome(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
 	}
-	if len(got) != 25+5+2 {
+	if len(got) != 30+5+2 {
 		t.Errorf("%d series: %v", len(got), got)
 	}
 	if s.URL() != inner.URL() {
