@@ -78,41 +78,11 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 
 // openGroups restores the groups as they were.
 func openGroups(s settings, o *offsets.Offsets, log *slog.Logger) (*group.Manager, error) {
-	var records []group.Record
-	for name, encoded := range o.Memberships() {
-		r, err := group.Decode(encoded)
-		if err != nil {
-			return nil, fmt.Errorf("membership of group %s: %w", name, err)
-		}
-		records = append(records, r)
-	}
-	groups := group.New(group.Config{
+	return broker.NewGroups(group.Config{
 		MinSessionTimeout: s.minSessionTimeout, MaxSessionTimeout: s.maxSessionTimeout,
 		InitialRebalanceDelay: s.rebalanceDelay, MaxSize: s.maxGroupSize,
-		Keep: keepIn(o),
-		Log:  log,
-	})
-	groups.Load(records)
-	groups.Adopt(o.Groups()...)
-	return groups, nil
-}
-
-// keepIn makes memberships durable in the offsets' table.
-func keepIn(o *offsets.Offsets) func(context.Context, group.Record) error {
-	return func(ctx context.Context, r group.Record) error {
-		var wait *offsets.Wait
-		if r.Deleted {
-			wait = o.DeleteGroup(r.Group)
-		} else {
-			wait = o.KeepGroup(r.Group, r.Encode())
-		}
-		select {
-		case <-wait.Done():
-			return wait.Err()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		Log: log,
+	}, o)
 }
 
 // expireEvery is how often committed offsets are looked through for those that

@@ -84,7 +84,7 @@ func FuzzValidKey(f *testing.F) {
 		if !ValidKey(key) {
 			return
 		}
-		if got := path.Join("/root", key); got != "/root/"+key {
+		if got := path.Join("/base", key); got != "/base/"+key {
 			t.Fatalf("key %q is the file %q", key, got)
 		}
 		for i := range key {
