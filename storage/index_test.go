@@ -160,8 +160,12 @@ func TestReadersOfFilesAreBounded(t *testing.T) {
 	if got := consume(t, topic, 0, 0); len(got) != 100 {
 		t.Fatal(len(got))
 	}
-	if c := r.env.blocks; c.readerBytes > 10_000+4000 || c.readerBytes <= 0 {
-		t.Error("readers keep", c.readerBytes)
+	// A quarter of the cache, or a single reader: that of a compacted file is larger.
+	c := r.env.blocks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.readerBytes <= 0 || c.readerBytes > 10_000 && c.readers.Len() > 1 {
+		t.Errorf("%d readers keep %d bytes", c.readers.Len(), c.readerBytes)
 	}
 }
 
