@@ -34,8 +34,9 @@ type Committer[T any] struct {
 
 	wake      chan struct{} // capacity 1: look at filling again
 	proposals chan *proposal
-	tend      chan struct{} // capacity 1: look for upkeep that is due by time
-	quit      chan struct{} // closed by Close: finish what is there, then stop
+	urgent    chan *proposal // those that a hold does not keep waiting
+	tend      chan struct{}  // capacity 1: look for upkeep that is due by time
+	quit      chan struct{}  // closed by Close: finish what is there, then stop
 	quitOnce  sync.Once
 	done      chan struct{} // closed when run has returned
 
@@ -46,6 +47,7 @@ type Committer[T any] struct {
 
 	// Owned by run.
 	snap     *Snapshot
+	pending  []*proposal  // taken and not begun; a second one only where an entry of it lost
 	sealed   []*sealed[T] // closed pools in order, not yet committed
 	uploaded chan *sealed[T]
 	put      *put[T] // the log put under way, nil if none
@@ -96,6 +98,11 @@ type CommitterOptions struct {
 	// Interval is the least time between the pools of a table that is written to
 	// all the time; 0 or nil: as soon as the pool before is uploaded.
 	Interval func() time.Duration
+	// Hold is until when no entry may be put, so that another writer's transaction
+	// finds the table as it read it: pools fill up and wait, and so do proposals, but
+	// for those of ProposeNow. It is asked often, and anew after every entry; a time that
+	// is over, or nil: no hold. What is held when the committer is closed fails.
+	Hold func() time.Time
 	// PoolBytes closes a pool early, so that its file is uploaded while the
 	// interval runs. Default 8 MiB.
 	PoolBytes int
@@ -180,8 +187,9 @@ type put[T any] struct {
 
 // proposal is an entry that somebody wants committed between pools.
 type proposal struct {
-	make func(snap *Snapshot) (*Entry, error)
-	done chan error // capacity 1
+	make   func(snap *Snapshot) (*Entry, error)
+	urgent bool
+	done   chan error // capacity 1
 }
 
 // Start makes a committer that goes on from snap, which it owns from now on.
@@ -205,6 +213,7 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 		log: log, snap: snap, hooks: hooks, options: options,
 		wake:      make(chan struct{}, 1),
 		proposals: make(chan *proposal),
+		urgent:    make(chan *proposal),
 		tend:      make(chan struct{}, 1),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
@@ -253,9 +262,12 @@ func (c *Committer[T]) Append(item T, bytes int, eager bool) error {
 // Timestamp, are filled in) or nil for nothing to do, or an error that Propose
 // returns. A ctx that ends leaves it open whether the entry is committed.
 func (c *Committer[T]) Propose(ctx context.Context, propose func(snap *Snapshot) (*Entry, error)) error {
-	p := &proposal{make: propose, done: make(chan error, 1)}
+	return c.propose(ctx, c.proposals, &proposal{make: propose, done: make(chan error, 1)})
+}
+
+func (c *Committer[T]) propose(ctx context.Context, way chan<- *proposal, p *proposal) error {
 	select {
-	case c.proposals <- p:
+	case way <- p:
 	case <-c.done:
 		return c.reason()
 	case <-ctx.Done():
@@ -309,30 +321,41 @@ func (c *Committer[T]) run() {
 	defer timer.Stop()
 	quit := c.quit
 	closing := false
-	var pending *proposal
+	var urgent *proposal
 	for {
-		// Pools and proposals take turns: neither keeps the other waiting for ever.
-		if c.put == nil && (pending == nil || c.proposed) {
-			c.commitReady()
+		if c.put == nil && urgent != nil {
+			c.begin(urgent)
+			urgent = nil
 		}
-		if c.put == nil && pending != nil {
-			c.begin(pending)
-			pending = nil
+		held := c.held()
+		if held == 0 {
+			c.next()
+		} else if closing && c.put == nil {
+			c.stop(ErrStopping) // a hold may outlast the patience of who closes
+			return
 		}
-		next := c.closePool(closing)
-		if closing && pending == nil && c.put == nil && len(c.sealed) == 0 && c.empty() {
+		next := c.closePool(closing, held)
+		if closing && len(c.pending) == 0 && c.put == nil && len(c.sealed) == 0 && c.empty() {
 			c.stop(ErrStopping)
 			return
 		}
-		proposals := c.proposals
-		if pending != nil || closing {
+		proposals, urgents := c.proposals, c.urgent
+		if len(c.pending) > 0 || held > 0 || closing {
 			proposals = nil
+		}
+		if urgent != nil || closing {
+			urgents = nil
+		}
+		if held > 0 {
+			next = min(next, held)
 		}
 		timer.Reset(next)
 		select {
 		case <-c.wake:
 		case <-timer.C:
-		case pending = <-proposals:
+		case p := <-proposals:
+			c.pending = append(c.pending, p)
+		case urgent = <-urgents:
 		case s := <-c.uploaded:
 			if s.err != nil {
 				c.stop(s.err)
@@ -357,15 +380,28 @@ func (c *Committer[T]) run() {
 	}
 }
 
+// next starts the log put of what is ready. Pools and proposals take turns: neither
+// keeps the other waiting for ever.
+func (c *Committer[T]) next() {
+	if c.put == nil && (len(c.pending) == 0 || c.proposed) {
+		c.commitReady()
+	}
+	if c.put == nil && len(c.pending) > 0 {
+		p := c.pending[0]
+		c.pending = c.pending[1:]
+		c.begin(p)
+	}
+}
+
 func (c *Committer[T]) empty() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.filling.items) == 0
 }
 
-// closePool closes the filling pool if its time has come, and answers how long
-// run may sleep otherwise.
-func (c *Committer[T]) closePool(closing bool) (sleep time.Duration) {
+// closePool closes the filling pool if its time has come, which is not before the
+// end of a hold, and answers how long run may sleep otherwise.
+func (c *Committer[T]) closePool(closing bool, held time.Duration) (sleep time.Duration) {
 	const idle = time.Hour
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -375,7 +411,7 @@ func (c *Committer[T]) closePool(closing bool) (sleep time.Duration) {
 		return idle
 	}
 	now := time.Now()
-	wait := c.untilDue(now, p, closing)
+	wait := max(held, c.untilDue(now, p, closing))
 	full := len(c.sealed) >= c.options.Uploads
 	if wait <= 0 && full && len(p.items) > 0 && !c.undue() {
 		return idle // a commit will end and wake us
@@ -626,11 +662,14 @@ func (c *Committer[T]) settle(p *put[T]) error {
 			}
 			return err
 		}
-		if p.proposal != nil {
+		switch {
+		case p.proposal != nil && (p.proposal.urgent || c.held() == 0):
 			c.begin(p.proposal)
-			return nil
-		}
-		c.start(&put[T]{entry: c.poolsEntry(p.pools), pools: p.pools})
+		case p.proposal != nil:
+			c.pending = append([]*proposal{p.proposal}, c.pending...)
+		case c.held() == 0:
+			c.start(&put[T]{entry: c.poolsEntry(p.pools), pools: p.pools})
+		} // else commitReady takes the pools up again
 		return nil
 	}
 	c.options.Observe(PhaseLog, time.Since(p.started))

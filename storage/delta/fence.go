@@ -20,7 +20,7 @@ func Epoch(s *Snapshot) int64 { return s.Txns[EpochApp].Version }
 // new epoch. Whoever led before cannot commit any more without seeing it (see
 // Fenced). also, which may be nil, adds to the entry.
 func TakeOver[T any](ctx context.Context, c *Committer[T], also func(e *Entry, s *Snapshot)) (epoch int64, err error) {
-	err = c.Propose(ctx, func(s *Snapshot) (*Entry, error) {
+	err = c.ProposeNow(ctx, func(s *Snapshot) (*Entry, error) {
 		epoch = Epoch(s) + 1
 		e := &Entry{
 			Info: &CommitInfo{Operation: "TAKE OVER", OperationParameters: map[string]string{"leaderEpoch": fmt.Sprint(epoch)}},
