@@ -42,7 +42,7 @@ func (t *Topic) compactLater() {
 
 // pick chooses the files to merge next; t.mu is held.
 func (t *Topic) pick() []*file {
-	if len(t.index.unresolved) > 0 {
+	if len(t.index.unresolved) > 0 || t.yields() {
 		return nil // an engine is at work; reads come first
 	}
 	files := t.index.inOrder()

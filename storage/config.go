@@ -301,6 +301,8 @@ type Settings struct {
 	// The table's log keeps that much of its history, whichever is less.
 	HistoryMs       int64
 	HistoryVersions int64
+	// YieldUntilMs is until when the table is left to other writers, in ms since 1970.
+	YieldUntilMs int64
 	// DeletedFilesMs is how long a file that left the table stays readable.
 	DeletedFilesMs int64
 }
@@ -343,6 +345,7 @@ func ParseSettings(overrides, defaults map[string]string) (Settings, error) {
 		HistoryMs:                   c.number("sluice.table.history.ms"),
 		HistoryVersions:             c.number("sluice.table.history.versions"),
 		DeletedFilesMs:              c.number("sluice.table.deleted.files.ms"),
+		YieldUntilMs:                c.number("sluice.table.yield.until.ms"),
 	}
 	if s.MinCompactionLagMs > s.MaxCompactionLagMs {
 		return Settings{}, fmt.Errorf("%w: conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)",

@@ -152,6 +152,9 @@ var configKeys = []ConfigKey{
 	{Name: "sluice.table.writers", Type: ConfigString, Default: "sluice", Broker: same("sluice.table.writers"),
 		valid: oneOf("sluice", "any"),
 		Doc:   "Who may write the table: \"sluice\" makes every other conforming writer refuse, \"any\" lets engines that commit with conditional puts optimize and delete."},
+	{Name: configYieldUntil, Type: ConfigLong, Default: "0",
+		valid: atLeast(0),
+		Doc:   "Until when (ms since 1970) no version is committed, so that an engine's own transaction on the table can finish: produce requests wait, at most 10 minutes. 0: not at all. 'sluice table yield' sets it."},
 	{Name: "unclean.leader.election.enable", Type: ConfigBoolean, Default: "false", Broker: same("unclean.leader.election.enable"),
 		Doc: "Whether a replica that lags behind may become leader; here there is none that could lag." + inert},
 }

@@ -57,6 +57,9 @@ func (ts *Topics) openTopics() (all []*Topic) {
 func (t *Topic) tend(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, retainDeadline)
 	defer cancel()
+	if t.yields() {
+		return // the next time
+	}
 	if err := t.retain(ctx, now); err != nil && ctx.Err() == nil && t.reason() == nil {
 		t.env.log.Warn("retention is put off", "topic", t.name, "err", err)
 	}

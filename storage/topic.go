@@ -159,6 +159,7 @@ func (t *Topic) takeOver(ctx context.Context, snap *delta.Snapshot) error {
 		Beside:  t.beside,
 	}, delta.CommitterOptions{
 		Interval: t.interval,
+		Hold:     t.held,
 		Budget:   t.env.budget,
 		Engine:   t.env.options.Engine,
 		Observe:  t.env.metrics.observe,
@@ -252,7 +253,7 @@ func (t *Topic) Config() map[string]string {
 // again if another writer's entry comes first, and its error is returned as it is.
 // ErrInvalidConfig names a key whose value is not legal.
 func (t *Topic) Alter(ctx context.Context, change func(own map[string]string) (map[string]string, error)) error {
-	return t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+	return t.proposeNow(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		properties, err := parseProperties(snap.Metadata.Configuration)
 		if err != nil {
 			return nil, err
@@ -264,6 +265,11 @@ func (t *Topic) Alter(ctx context.Context, change func(own map[string]string) (m
 		settings, err := ParseSettings(config, t.defaults)
 		if err != nil {
 			return nil, err
+		}
+		if config[configYieldUntil] != properties.config[configYieldUntil] {
+			if err := checkYield(settings, time.Now()); err != nil {
+				return nil, err
+			}
 		}
 		e := metadataEntry("SET TBLPROPERTIES", snap.Metadata)
 		e.Metadata.Configuration = configuration(snap.Metadata.Configuration, properties.partitions, config, settings)
@@ -301,7 +307,7 @@ func (t *Topic) addPartitions(ctx context.Context, total int32) error {
 // delete commits that the topic is no more and deletes its data files.
 func (t *Topic) delete(ctx context.Context) error {
 	var keys []string
-	err := t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+	err := t.proposeNow(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		keys = keys[:0]
 		e := metadataEntry("DELETE TOPIC", snap.Metadata)
 		e.Metadata.Configuration = maps.Clone(snap.Metadata.Configuration)
@@ -358,10 +364,21 @@ func (t *Topic) DeleteRecords(ctx context.Context, n int32, before int64) (int64
 }
 
 func (t *Topic) propose(ctx context.Context, f func(*delta.Snapshot) (*delta.Entry, error)) error {
+	return t.proposeBy(ctx, t.committer.Propose, f)
+}
+
+// proposeNow is propose for what does not wait until the table is the broker's again.
+func (t *Topic) proposeNow(ctx context.Context, f func(*delta.Snapshot) (*delta.Entry, error)) error {
+	return t.proposeBy(ctx, t.committer.ProposeNow, f)
+}
+
+type entryMaker = func(*delta.Snapshot) (*delta.Entry, error)
+
+func (t *Topic) proposeBy(ctx context.Context, propose func(context.Context, entryMaker) error, f entryMaker) error {
 	if err := t.reason(); err != nil {
 		return err
 	}
-	err := t.committer.Propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+	err := propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		e, err := f(snap)
 		if err != nil {
 			err = refusal{err}
