@@ -63,6 +63,9 @@ type valueRun struct {
 }
 
 func addRun(runs []valueRun, value int32, n int) []valueRun {
+	if n == 0 {
+		return runs
+	}
 	if last := len(runs) - 1; last >= 0 && runs[last].value == value {
 		runs[last].n += n
 		return runs
@@ -110,7 +113,7 @@ func (c *columns) shrink() {
 
 // size is about how many bytes the payload of the row group takes.
 func (c *columns) size() int {
-	return len(c.key.plain) + len(c.value.plain) + len(c.headerKey.plain) + len(c.headerVal.plain)
+	return len(c.key.plain) + len(c.value.plain) + len(c.headerKey.plain) + len(c.headerVal.plain) - 4*headroom
 }
 
 // add parses a batch into the columns. Its offsets begin at base and must

@@ -26,29 +26,40 @@ type Options struct {
 	// MaxBody is the most that the records of one batch may decompress to, not
 	// less than the limit they were checked with; 0 means record.DefaultMaxBody.
 	MaxBody int
+	// RowGroupBytes of payload, as it is before compression, end a row group: what
+	// an Encoder holds beside the file, and what one reader works on. 0 means 64 MiB.
+	RowGroupBytes int
 }
 
 const (
 	// maxRowGroups is how many partitions get a row group of their own: each
-	// costs about 1 KiB and 5 µs. In files of more partitions, and in those
-	// only, neighbours share row groups.
+	// costs about 1 KiB and 5 µs. Behind them neighbours share row groups, of
+	// sharedBytes at least and no less than an equal part of the file so far, so
+	// that their number grows slowly with the file.
 	maxRowGroups = 64
-	// rowGroupBytes ends a row group: what one reader works on.
-	rowGroupBytes = 64 << 20
+	sharedBytes  = 64 << 10
+	// defaultRowGroupBytes and maxGroupRows end a row group.
+	defaultRowGroupBytes = 64 << 20
+	maxGroupRows         = 1 << 20 // tombstones have hardly any bytes
 )
 
-// Encoder makes Parquet files. It keeps its buffers from one file to the next,
-// so it is to be reused; one goroutine at a time may use it.
+// Encoder makes Parquet files: Encode at once, or Begin, Add and Finish as the
+// batches come. It keeps its buffers from one file to the next, so it is to be
+// reused; one goroutine at a time may use it.
 type Encoder struct {
-	opts Options
-	// rowGroupBytes is the constant, but for tests.
-	rowGroupBytes int
-	w             columnWriter
-	cols          columns
-	groups        []rowGroupMeta
-	order         []int // of the batches, by partition
-	stats         fileStats
-	body          record.Decompressor
+	opts   Options
+	w      columnWriter
+	cols   columns
+	groups []rowGroupMeta
+	order  []int // of the batches, by partition
+	stats  fileStats
+	body   record.Decompressor
+
+	topic  string
+	shared bool // a row group has several partitions
+	// payload is what all row groups so far held before, and packed what they took
+	// after encoding: the ratio is the best guess for the one at hand.
+	payload, packed int64
 }
 
 // NewEncoder makes an Encoder. It allocates as it is used.
@@ -56,7 +67,10 @@ func NewEncoder(opts Options) *Encoder {
 	if opts.MaxBody <= 0 {
 		opts.MaxBody = record.DefaultMaxBody
 	}
-	return &Encoder{opts: opts, rowGroupBytes: rowGroupBytes}
+	if opts.RowGroupBytes <= 0 {
+		opts.RowGroupBytes = defaultRowGroupBytes
+	}
+	return &Encoder{opts: opts}
 }
 
 // Encode makes one Parquet file of batches: any number of partitions, the
@@ -70,47 +84,97 @@ func NewEncoder(opts Options) *Encoder {
 // looked at once more, since this is the last moment before the bytes are
 // acked as committed.
 func (e *Encoder) Encode(topic string, batches []Batch) (File, error) {
-	if err := e.init(); err != nil {
+	if err := e.Begin(topic, 0); err != nil {
 		return File{}, err
 	}
-	partitions := e.sort(batches)
-	e.w.reset()
+	e.sort(batches)
+	for _, at := range e.order {
+		if err := e.Add(&batches[at]); err != nil {
+			return File{}, &BatchError{at, err}
+		}
+	}
+	return e.Finish(), nil
+}
+
+// Begin starts a file, to be filled by Add. What was not finished is dropped, and
+// the Body of the file before is gone. size is about how many bytes it will get, so
+// that its buffer need not grow; 0 is no guess.
+func (e *Encoder) Begin(topic string, size int) error {
+	if err := e.init(); err != nil {
+		return err
+	}
+	e.w.reset(size)
 	e.cols.reset()
 	e.groups = e.groups[:0]
 	e.stats.reset()
+	e.topic, e.shared = topic, false
+	return nil
+}
 
-	shared := partitions > maxRowGroups
-	target := len(batches) / maxRowGroups // batches a shared row group
-	inGroup := 0
-	for i, at := range e.order {
-		b := &batches[at]
-		if i > 0 {
-			next := b.Partition != batches[e.order[i-1]].Partition
-			if next && (!shared || inGroup >= target) || e.cols.size() >= e.rowGroupBytes {
-				e.flush(topic)
-				inGroup = 0
-			}
-		}
-		if err := e.add(b); err != nil {
-			return File{}, &BatchError{at, err}
-		}
-		inGroup++
+// Add writes the rows of a batch behind those before: its partition and offsets
+// must be greater. It keeps nothing of the batch. After an error, which wraps
+// ErrCorrupt, only Begin helps.
+//
+// The file so far, a row group, and the batch decompressed are in memory, whatever
+// the size of all batches together.
+func (e *Encoder) Add(b *Batch) error {
+	if e.groupEnds(b.Partition) {
+		e.flush()
 	}
-	e.flush(topic)
+	if len(b.Data) < record.HeaderSize || !b.Data.Intact() {
+		return fmt.Errorf("%w: checksum of the batch", ErrCorrupt)
+	}
+	body, err := e.body.Body(b.Data, e.opts.MaxBody)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	from := e.cols.n
+	if err := e.cols.add(*b, body); err != nil {
+		return err
+	}
+	if e.cols.n == from {
+		return nil // log compaction leaves empty batches
+	}
+	return e.stats.add(b.Partition, e.cols.offsets[from:])
+}
 
+// groupEnds says whether rows of a partition belong into a new row group.
+func (e *Encoder) groupEnds(partition int32) bool {
+	size := e.cols.size()
+	if size >= e.opts.RowGroupBytes || e.cols.n >= maxGroupRows {
+		return true
+	}
+	last := len(e.cols.partitions) - 1
+	return last >= 0 && e.cols.partitions[last].value != partition &&
+		(len(e.groups) < maxRowGroups || size >= max(sharedBytes, len(e.w.out)/maxRowGroups))
+}
+
+// Size is about how many bytes the file would have if it were finished now, without
+// its footer.
+func (e *Encoder) Size() int {
+	pending := e.cols.size()
+	if e.payload > 0 {
+		pending = int(float64(pending) * float64(e.packed) / float64(e.payload))
+	}
+	return len(e.w.out) + pending
+}
+
+// Finish completes the file. One without rows is a sound file too.
+func (e *Encoder) Finish() File {
+	e.flush()
 	ranges := e.stats.takeRanges()
 	packed := ""
-	if shared { // otherwise the statistics of the row groups say the same
+	if e.shared { // otherwise the statistics of the row groups say the same
 		packed = formatRanges(ranges)
 	}
-	e.w.writeIndex(e.groups, topic)
-	e.w.writeFooter(e.groups, topic, packed)
+	e.w.writeIndex(e.groups, e.topic)
+	e.w.writeFooter(e.groups, e.topic, packed)
 	e.cols.shrink()
 	f := File{Body: e.w.out, Rows: e.stats.rows, Ranges: ranges, Stats: e.stats.json()}
 	if tag := formatRanges(ranges); len(tag) <= maxTag {
 		f.Tags = map[string]string{RangesTag: tag}
 	}
-	return f, nil
+	return f
 }
 
 // init makes what only some codecs need, once.
@@ -127,8 +191,8 @@ func (e *Encoder) init() error {
 	return nil
 }
 
-// sort puts the batches in order of partitions and counts those.
-func (e *Encoder) sort(batches []Batch) (partitions int) {
+// sort finds the order of the batches by partition.
+func (e *Encoder) sort(batches []Batch) {
 	e.order = e.order[:0]
 	for i := range batches {
 		e.order = append(e.order, i)
@@ -136,35 +200,10 @@ func (e *Encoder) sort(batches []Batch) (partitions int) {
 	slices.SortStableFunc(e.order, func(a, b int) int {
 		return cmp.Compare(batches[a].Partition, batches[b].Partition)
 	})
-	for i, at := range e.order {
-		if i == 0 || batches[at].Partition != batches[e.order[i-1]].Partition {
-			partitions++
-		}
-	}
-	return partitions
-}
-
-// add parses one batch into the columns of the row group at hand.
-func (e *Encoder) add(b *Batch) error {
-	if len(b.Data) < record.HeaderSize || !b.Data.Intact() {
-		return fmt.Errorf("%w: checksum of the batch", ErrCorrupt)
-	}
-	body, err := e.body.Body(b.Data, e.opts.MaxBody)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	from := e.cols.n
-	if err := e.cols.add(*b, body); err != nil {
-		return err
-	}
-	if e.cols.n == from {
-		return nil // compaction leaves empty batches
-	}
-	return e.stats.add(b.Partition, e.cols.offsets[from:])
 }
 
 // flush writes the columns as a row group and empties them.
-func (e *Encoder) flush(topic string) {
+func (e *Encoder) flush() {
 	if e.cols.n == 0 {
 		return
 	}
@@ -176,8 +215,11 @@ func (e *Encoder) flush(topic string) {
 	case None:
 		codec = codecNone
 	}
-	e.w.writeColumns(topic, &e.cols, codec)
+	e.w.writeColumns(e.topic, &e.cols, codec)
 	e.groups = append(e.groups, g)
 	e.stats.addGroup(&e.cols, e.w.chunks[g.first:])
+	e.shared = e.shared || len(e.cols.partitions) > 1
+	e.payload += int64(e.cols.size())
+	e.packed += int64(len(e.w.out)) - g.start
 	e.cols.reset()
 }

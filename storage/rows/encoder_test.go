@@ -2,6 +2,7 @@ package rows
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -75,5 +76,81 @@ func TestRowsAreSortedByPartitionAndOffset(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAFileMadeBatchByBatchIsTheOneThatEncodeMakes(t *testing.T) {
+	for _, partitions := range []int32{1, 3, 64, 65, 500} {
+		var batches []Batch
+		rng := seeded(uint64(partitions))
+		for p := range partitions {
+			for i := range int64(3) {
+				batches = append(batches, batch(t, p, record.None, record.CreateTime, randomRecs(rng, i*100, 30, i > 0)...))
+			}
+		}
+		want := encode(t, Options{}, batches...)
+		e := NewEncoder(Options{})
+		for range 2 { // what was left unfinished leaves no trace
+			if err := e.Begin("orders", len(want.Body)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range batches {
+				if err := e.Add(&batches[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got := e.Finish()
+		if !bytes.Equal(got.Body, want.Body) || got.Stats != want.Stats || got.Rows != want.Rows || !slices.Equal(got.Ranges, want.Ranges) {
+			t.Errorf("%d partitions: another file", partitions)
+		}
+		if n := len(e.groups); n > int(partitions) || n > 2*maxRowGroups {
+			t.Errorf("%d row groups for %d partitions", n, partitions)
+		}
+		if r := open(t, got.Body); partitions > maxRowGroups {
+			found, err := r.Ranges(t.Context())
+			if err != nil || !slices.Equal(found, want.Ranges) || !r.f.ours {
+				t.Errorf("%d partitions: the footer does not tell the ranges: %v", partitions, err)
+			}
+		}
+	}
+}
+
+func TestAnEncoderKnowsHowLargeItsFileWillBe(t *testing.T) {
+	rng := seeded(9)
+	e := NewEncoder(Options{RowGroupBytes: 128 << 10})
+	for file := range 2 {
+		if err := e.Begin("orders", 0); err != nil {
+			t.Fatal(err)
+		}
+		for i := range int64(200) {
+			b := batch(t, 0, record.None, record.CreateTime, randomRecs(rng, i*50, 50, false)...)
+			if err := e.Add(&b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		guess := e.Size()
+		if size := len(e.Finish().Body); guess < size*8/10 || guess > size*12/10 {
+			t.Errorf("file %d: a guess of %d bytes for %d", file, guess, size)
+		}
+	}
+}
+
+func TestBatchesOutOfOrderAreRefused(t *testing.T) {
+	for name, second := range map[string]Batch{
+		"partition": batch(t, 1, record.None, record.CreateTime, rec{offset: 50}),
+		"offset":    batch(t, 2, record.None, record.CreateTime, rec{offset: 10}),
+	} {
+		e := NewEncoder(Options{})
+		if err := e.Begin("orders", 0); err != nil {
+			t.Fatal(err)
+		}
+		first := batch(t, 2, record.None, record.CreateTime, rec{offset: 10})
+		if err := e.Add(&first); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Add(&second); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -59,8 +59,9 @@ type pageWriter struct {
 	gap    int // the length of the last page header, the likely one of the next
 }
 
-func (w *pageWriter) reset() {
-	w.out = append(w.out[:0], magic...)
+// reset begins a file of about size bytes.
+func (w *pageWriter) reset(size int) {
+	w.out = append(reserve(w.out[:0], size), magic...)
 	w.pages, w.chunks = w.pages[:0], w.chunks[:0]
 }
 

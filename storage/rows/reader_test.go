@@ -170,8 +170,7 @@ func TestAPartitionMaySpanRowGroups(t *testing.T) {
 				batches = append(batches, batch(t, p, 0, 0, recs...))
 			}
 		}
-		e := NewEncoder(Options{})
-		e.rowGroupBytes = 10_000
+		e := NewEncoder(Options{RowGroupBytes: 10_000})
 		f, err := e.Encode("orders", batches)
 		if err != nil {
 			t.Fatal(err)

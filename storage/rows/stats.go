@@ -26,7 +26,10 @@ func (s *fileStats) reset() { *s = fileStats{} }
 // add counts the offsets of a batch, which rise. Batches come by partition.
 func (s *fileStats) add(partition int32, offsets []int64) error {
 	first, last, n := offsets[0], offsets[len(offsets)-1], int64(len(offsets))
-	if i := len(s.ranges) - 1; i >= 0 && s.ranges[i].Partition == partition {
+	if i := len(s.ranges) - 1; i >= 0 && s.ranges[i].Partition >= partition {
+		if s.ranges[i].Partition > partition {
+			return fmt.Errorf("%w: partition %d after %d", ErrCorrupt, partition, s.ranges[i].Partition)
+		}
 		if first <= s.ranges[i].Last {
 			return fmt.Errorf("%w: offset %d of partition %d after %d", ErrCorrupt, first, partition, s.ranges[i].Last)
 		}
