@@ -35,6 +35,7 @@ var errAcks0 = errors.New("a batch with acks=0 was refused")
 
 // produced is a partition of a Produce request.
 type produced struct {
+	topic     string // its name, whatever the request calls it by
 	partition int32
 	wait      *storage.Wait // nil if err is set
 	err       error
@@ -75,8 +76,13 @@ func (b *Broker) produce(ctx context.Context, r *request) (answer, error) {
 func (b *Broker) produceTopic(ctx context.Context, r *request, req *kmsg.ProduceRequest, t *kmsg.ProduceRequestTopic) []produced {
 	results := make([]produced, len(t.Partitions))
 	topic, err := b.produceTarget(ctx, req, t)
+	name := t.Topic
+	if err == nil {
+		name = topic.Info().Name
+	}
 	for i := range t.Partitions {
 		p := &results[i]
+		p.topic = name
 		p.partition = t.Partitions[i].Partition
 		if p.err = err; err != nil {
 			continue
@@ -193,10 +199,8 @@ func (p *produced) response() kmsg.ProduceResponseTopicPartition {
 	result := p.wait.Result()
 	if result.Err != nil {
 		resp.ErrorCode, resp.ErrorMessage = errorCode(result.Err), errorMessage(result.Err)
-		if bad, ok := errors.AsType[*record.RecordError](result.Err); ok { // KIP-467
-			e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-			e.RelativeOffset, e.ErrorMessage = int32(bad.Index), errorMessage(bad.Err)
-			resp.ErrorRecords = append(resp.ErrorRecords, e)
+		if named, whole := recordErrors(result.Err, p.topic, p.partition); named != nil {
+			resp.ErrorRecords, resp.ErrorMessage = named, whole
 		}
 		return resp
 	}

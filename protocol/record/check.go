@@ -65,8 +65,9 @@ type Checked struct {
 // Offsets in the batch must be 0, 1, 2, ... Kafka rewrites or keeps others;
 // here an uncompressed batch is renumbered in a copy and a compressed one refused.
 //
-// Errors wrap one of this package's sentinels; one that is about a
-// single record is a RecordError.
+// Errors wrap one of this package's sentinels. A record that is malformed ends
+// the check with a RecordError; those that only break a rule are all gathered
+// in RecordErrors.
 func Check(records []byte, rules Rules, d *Decompressor) (Checked, error) {
 	b, err := one(records)
 	if err != nil {
@@ -142,6 +143,7 @@ func checkRecords(b Batch, body []byte, rules Rules) (Checked, error) {
 	c := Checked{Batch: b, Body: body, MaxTimestamp: NoTimestamp}
 	it := b.Records(body)
 	it.hasFixedTime = false // a producer's LogAppendTime flag is not kept
+	var refused *RecordErrors
 	next := int32(0)
 	for ; it.Next(); next++ {
 		r := &it.rec
@@ -149,21 +151,25 @@ func checkRecords(b Batch, body []byte, rules Rules) (Checked, error) {
 			c.Renumbered = true
 		}
 		if t := r.Timestamp; (t < earliest || t > latest) && t != NoTimestamp {
-			return Checked{}, &RecordError{int(next), fmt.Errorf("%w: %d, must lie in [%d, %d]", ErrTimestamp, t, earliest, latest)}
+			refused = refused.add(next, fmt.Errorf("%w: %d, must lie in [%d, %d]", ErrTimestamp, t, earliest, latest))
+			continue
 		}
 		c.MaxTimestamp = max(c.MaxTimestamp, r.Timestamp)
 		if rules.RequireKeys && r.Key == nil {
-			return Checked{}, &RecordError{int(next), invalid("a compacted topic takes no record without a key")}
+			refused = refused.add(next, ErrNoKey)
+			continue
 		}
 		if r.Headers.n > 0 {
 			if err := checkHeaders(r.Headers); err != nil {
-				return Checked{}, &RecordError{int(next), err}
+				refused = refused.add(next, err)
 			}
 		}
 	}
 	switch {
 	case it.Err() != nil:
 		return Checked{}, it.Err()
+	case refused != nil:
+		return Checked{}, refused
 	case c.Renumbered && b.Attributes().Codec() != None:
 		return Checked{}, invalid("offsets inside a compressed batch are not consecutive")
 	case c.Renumbered:

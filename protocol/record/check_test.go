@@ -201,11 +201,31 @@ func TestAnUncompressedBatchWithGapsIsRenumberedAndACompressedOneRefused(t *test
 	}
 }
 
-func TestARecordErrorNamesTheRecord(t *testing.T) {
+func TestRecordErrorsNameTheRecords(t *testing.T) {
 	var d Decompressor
-	_, err := Check(build(t, Params{}, []want{{key: []byte{}}, {offset: 1}}), Rules{RequireKeys: true}, &d)
-	re, ok := errors.AsType[*RecordError](err)
-	if !ok || re.Index != 1 || Code(re.Err) != 87 {
+	_, err := Check(build(t, Params{}, []want{{key: []byte{}}, {offset: 1}, {offset: 2, key: []byte("k")}, {offset: 3}}), Rules{RequireKeys: true}, &d)
+	refused, ok := errors.AsType[*RecordErrors](err)
+	if !ok || refused.Total != 2 || len(refused.Named) != 2 || refused.Named[0].Index != 1 || refused.Named[1].Index != 3 {
+		t.Fatalf("%+v", err)
+	}
+	if !errors.Is(err, ErrNoKey) || Code(err) != 87 {
+		t.Error(err)
+	}
+}
+
+func TestARefusedTimestampDecidesTheCodeOfABatch(t *testing.T) {
+	var d Decompressor
+	_, err := Check(build(t, Params{}, []want{{timestamp: 5}, {offset: 1, key: []byte("k"), timestamp: 11}}), Rules{RequireKeys: true, Latest: 10}, &d)
+	if refused, ok := errors.AsType[*RecordErrors](err); !ok || refused.Total != 2 || Code(err) != 32 {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestABatchOfBadRecordsNamesABoundedNumberOfThem(t *testing.T) {
+	var d Decompressor
+	_, err := Check(build(t, Params{}, consecutive(3*maxRecordErrors)), Rules{Latest: 1, RequireKeys: true}, &d)
+	refused, ok := errors.AsType[*RecordErrors](err)
+	if !ok || refused.Total <= maxRecordErrors || len(refused.Named) != maxRecordErrors {
 		t.Fatalf("%v", err)
 	}
 }

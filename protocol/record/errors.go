@@ -35,6 +35,8 @@ var (
 	// ErrTimestamp: a timestamp that the topic or the table refuses
 	// (INVALID_TIMESTAMP).
 	ErrTimestamp = &Error{32, "invalid timestamp"}
+	// ErrNoKey: a record without a key in a compacted topic (INVALID_RECORD).
+	ErrNoKey = &Error{87, "a compacted topic takes no record without a key"}
 	// ErrTruncated: the bytes end inside a batch. Next returns it; a reader of a
 	// fetch response expects it at the end, Check reports ErrInvalid instead.
 	ErrTruncated = &Error{87, "truncated batch"}
@@ -55,8 +57,7 @@ func Code(err error) int16 {
 	return unknownServerError
 }
 
-// A RecordError says which record of a batch made it invalid. Produce v8 and
-// later answer it as record_errors (KIP-467).
+// A RecordError says which record of a batch makes it invalid.
 type RecordError struct {
 	Index int // of the record in its batch
 	Err   error
@@ -66,6 +67,49 @@ func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Ind
 
 // Unwrap returns the reason.
 func (e *RecordError) Unwrap() error { return e.Err }
+
+// RecordErrors are all the records that make a batch invalid. Produce v8 and
+// later answer them as record_errors (KIP-467), by which a producer fails these
+// records for what they are, and the others of the batch for their company.
+type RecordErrors struct {
+	// Named are the first of them in order, one at least, maxRecordErrors at most.
+	Named []RecordError
+	// Total is how many there are.
+	Total int
+}
+
+// maxRecordErrors bounds what one batch can make an answer hold: a record takes
+// seven bytes, and fewer compressed.
+const maxRecordErrors = 1000
+
+func (e *RecordErrors) Error() string {
+	if e.Total == 1 {
+		return e.Named[0].Error()
+	}
+	return fmt.Sprintf("%v, and %d records more", &e.Named[0], e.Total-1)
+}
+
+// Unwrap returns the error that names the batch's: as in Kafka
+// (LogValidator.processRecordErrors) a timestamp that is refused comes before all else.
+func (e *RecordErrors) Unwrap() error {
+	for i := range e.Named {
+		if errors.Is(e.Named[i].Err, ErrTimestamp) {
+			return &e.Named[i]
+		}
+	}
+	return &e.Named[0]
+}
+
+// add counts a record and names it if there is room. e may be nil.
+func (e *RecordErrors) add(index int32, err error) *RecordErrors {
+	if e == nil {
+		e = &RecordErrors{}
+	}
+	if e.Total++; len(e.Named) < maxRecordErrors {
+		e.Named = append(e.Named, RecordError{int(index), err})
+	}
+	return e
+}
 
 // invalid wraps ErrInvalid with what is wrong.
 func invalid(format string, args ...any) error {
