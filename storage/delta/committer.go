@@ -35,8 +35,9 @@ type Committer[T any] struct {
 	wake      chan struct{} // capacity 1: look at filling again
 	proposals chan *proposal
 	urgent    chan *proposal // those that a hold does not keep waiting
-	tend      chan struct{}  // capacity 1: look for upkeep that is due by time
-	quit      chan struct{}  // closed by Close: finish what is there, then stop
+	looks     chan *look
+	tend      chan struct{} // capacity 1: look for upkeep that is due by time
+	quit      chan struct{} // closed by Close: finish what is there, then stop
 	quitOnce  sync.Once
 	done      chan struct{} // closed when run has returned
 
@@ -56,6 +57,10 @@ type Committer[T any] struct {
 	proposed bool      // the last log put begun was a proposal's
 	share    share
 	upkeep   upkeep
+	looking  looking
+	// foreignAt is when the last entry of another writer was applied, settledAt when
+	// the last log put ended.
+	foreignAt, settledAt time.Time
 }
 
 // Hooks are the table owner's part. All but Encode run on the committer's
@@ -112,6 +117,9 @@ type CommitterOptions struct {
 	Budget *Budget
 	// Engine names the writer in commitInfo.
 	Engine string
+	// Courteous leaves room between the entries for a while after one of another
+	// writer; see courtesyGap.
+	Courteous bool
 	// Observe is told how long the phases of a commit took.
 	Observe func(phase Phase, d time.Duration)
 	Log     *slog.Logger
@@ -214,6 +222,7 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 		wake:      make(chan struct{}, 1),
 		proposals: make(chan *proposal),
 		urgent:    make(chan *proposal),
+		looks:     make(chan *look),
 		tend:      make(chan struct{}, 1),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
@@ -222,6 +231,7 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.upkeep.finished = make(chan upkeepResult, 1)
+	c.looking.read = make(chan lookRead, 1)
 	go c.run()
 	return c
 }
@@ -328,12 +338,17 @@ func (c *Committer[T]) run() {
 			urgent = nil
 		}
 		held := c.held()
-		if held == 0 {
-			c.next()
-		} else if closing && c.put == nil {
+		if held > 0 && closing && c.put == nil {
 			c.stop(ErrStopping) // a hold may outlast the patience of who closes
 			return
 		}
+		if !closing {
+			held = max(held, c.courtesy(time.Now()))
+		}
+		if held == 0 {
+			c.next()
+		}
+		c.look()
 		next := c.closePool(closing, held)
 		if closing && len(c.pending) == 0 && c.put == nil && len(c.sealed) == 0 && c.empty() {
 			c.stop(ErrStopping)
@@ -356,6 +371,13 @@ func (c *Committer[T]) run() {
 		case p := <-proposals:
 			c.pending = append(c.pending, p)
 		case urgent = <-urgents:
+		case l := <-c.looks:
+			c.looking.wait(l)
+		case r := <-c.looking.read:
+			if err := c.looked(r); err != nil {
+				c.stop(err)
+				return
+			}
 		case s := <-c.uploaded:
 			if s.err != nil {
 				c.stop(s.err)
@@ -629,6 +651,7 @@ func (c *Committer[T]) start(p *put[T]) {
 		c.options.Observe(PhaseTurn, p.started.Sub(s.ready))
 	}
 	c.put = p
+	c.looking.begun++
 	proved := c.snap.Proved
 	go func() {
 		for delay := retryMin; ; delay = min(2*delay, retryMax) {
@@ -646,6 +669,7 @@ func (c *Committer[T]) start(p *put[T]) {
 
 // settle takes up the outcome of a log put.
 func (c *Committer[T]) settle(p *put[T]) error {
+	c.settledAt = time.Now()
 	switch {
 	case p.err != nil:
 		if c.ctx.Err() != nil {
@@ -687,6 +711,7 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	if err != nil {
 		return err
 	}
+	c.looking.answer(c.looking.begun, nil)
 	c.maintain()
 	return nil
 }
@@ -700,6 +725,7 @@ func (c *Committer[T]) adopt(e *Entry, now time.Time) error {
 		return err
 	}
 	c.snap.Proved = now
+	c.foreignAt = time.Now()
 	return c.hooks.Applied(e, c.snap, nil)
 }
 
@@ -716,6 +742,9 @@ func (c *Committer[T]) stop(err error) {
 		if c.put.proposal != nil {
 			c.put.proposal.done <- err
 		}
+	}
+	if c.looking.reading {
+		<-c.looking.read
 	}
 	for _, s := range c.sealed {
 		c.hooks.Failed(s.items, err)

@@ -1,0 +1,161 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What other writers add to the log is met at the next commit. Who cannot wait for
+// that asks for a Look. A commit tells as much as a look does, so that a look reads
+// only when no log put is under way, and one that began after the look was asked
+// for answers it.
+
+const (
+	// lookDeadline bounds the reading of one look.
+	lookDeadline = 10 * time.Second
+	// maxLook bounds the entries that one reading keeps in memory; more are read in
+	// further ones.
+	maxLook = 1000
+)
+
+// looking are the looks that wait. Owned by run.
+type looking struct {
+	waiting []*look
+	reading bool  // a reading is under way
+	begun   int64 // log puts so far
+	read    chan lookRead
+}
+
+type look struct {
+	since int64 // puts that had begun when it was asked for
+	done  chan error
+}
+
+// lookRead is what a reading found.
+type lookRead struct {
+	from    int64 // the version it began after
+	entries []*Entry
+	proved  time.Time
+	more    bool
+	err     error
+}
+
+// errMoreEntries ends a reading that has enough.
+var errMoreEntries = errors.New("more entries")
+
+// Look reads what the log holds after the newest version known here, with one GET if
+// that is nothing, and applies it as Check and Applied do. It returns once everything
+// that stood in the log when it was called is applied. An error that the table cannot
+// go on after (ErrMoved, ErrUnsupported, what Check answers) stops the committer.
+func (c *Committer[T]) Look(ctx context.Context) error {
+	l := &look{done: make(chan error, 1)}
+	select {
+	case c.looks <- l:
+	case <-c.done:
+		return c.reason()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-l.done:
+		return err
+	case <-c.done:
+		return c.reason()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// wait takes up a look.
+func (l *looking) wait(k *look) {
+	k.since = l.begun
+	l.waiting = append(l.waiting, k)
+}
+
+// answer ends the looks that were asked for before log put number n began.
+func (l *looking) answer(n int64, err error) {
+	rest := l.waiting[:0]
+	for _, k := range l.waiting {
+		if k.since < n {
+			k.done <- err
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	clear(l.waiting[len(rest):])
+	l.waiting = rest
+}
+
+// look starts a reading if somebody waits for one and no put is under way.
+func (c *Committer[T]) look() {
+	if len(c.looking.waiting) == 0 || c.looking.reading || c.put != nil {
+		return
+	}
+	c.looking.reading = true
+	// It follows the log in place of c.snap, which stays with run. An entry that it
+	// cannot apply is among those it has shown: adopt will say why.
+	s := NewSnapshot()
+	s.Version, s.Proved = c.snap.Version, c.snap.Proved
+	go func() {
+		ctx, cancel := context.WithTimeout(c.ctx, lookDeadline)
+		defer cancel()
+		r := lookRead{from: s.Version}
+		r.err = c.log.Follow(ctx, s, func(e *Entry) error {
+			if len(r.entries) == maxLook {
+				return errMoreEntries
+			}
+			r.entries = append(r.entries, e)
+			return nil
+		})
+		if errors.Is(r.err, errMoreEntries) {
+			r.more, r.err = true, nil
+		}
+		r.proved = s.Proved
+		c.looking.read <- r
+	}()
+}
+
+// looked takes up what a reading found. Its error stops the committer.
+func (c *Committer[T]) looked(r lookRead) error {
+	c.looking.reading = false
+	if c.put != nil || c.snap.Version != r.from {
+		return nil // a put that began meanwhile meets, or has met, what is there
+	}
+	for _, e := range r.entries {
+		if err := c.adopt(e, r.proved); err != nil {
+			return err
+		}
+	}
+	c.snap.Proved = r.proved
+	switch {
+	case errors.Is(r.err, ErrMoved), errors.Is(r.err, ErrUnsupported):
+		return r.err
+	case !r.more:
+		c.looking.answer(c.looking.begun+1, r.err)
+	}
+	if len(r.entries) > 0 {
+		c.maintain()
+	}
+	return nil
+}
+
+// Courtesy: engines read a table's newest version, work, and commit behind it; a
+// table that gains a version every few milliseconds meanwhile leaves those that
+// retry a few times no chance. So for a while after an entry of another writer there
+// is room between our own.
+const (
+	// courtesyFor is how long an entry of another writer is remembered.
+	courtesyFor = 3 * time.Second
+	// courtesyGap is the least time between the end of a log put and the next one
+	// meanwhile.
+	courtesyGap = 500 * time.Millisecond
+)
+
+// courtesy is how long the next log put has to wait for other writers' sake.
+func (c *Committer[T]) courtesy(now time.Time) time.Duration {
+	if !c.options.Courteous || c.foreignAt.IsZero() || now.Sub(c.foreignAt) > courtesyFor {
+		return 0
+	}
+	return max(0, courtesyGap-now.Sub(c.settledAt))
+}
