@@ -44,6 +44,10 @@ func TestWrongUseExitsWithTwoAndPointsToHelp(t *testing.T) {
 		"produce x --header nonsense":          "not of the form key=value",
 		"produce x v --brokers ,":              "--brokers is empty",
 		"table sql x --engine excel":           "want one of duckdb, pathway",
+		"table history x --limit 0":            "one version at least",
+		"table describe x --store s3://":       "names no bucket",
+		"table writers x everybody":            "want any or sluice",
+		"table yield x --for 11m":              "want between 1s and 10m",
 		"health --http off":                    "nothing to ask",
 	} {
 		code, stdout, stderr := command(t, "", strings.Fields(args)...)

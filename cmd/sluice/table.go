@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 )
 
 func newTable() *cobra.Command {
-	return brokersFlag(newNoun("table", "Work with the Delta tables of topics", newTableSQL()))
+	return brokersFlag(newNoun("table", "Work with the Delta tables of topics", newTableSQL(),
+		newTableYield(), newTableWriters(),
+		storeFlag(newTableDescribe()), storeFlag(newTableHistory())))
 }
 
 func newTableSQL() *cobra.Command {
@@ -27,16 +28,11 @@ AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.`,
 				return usagef("--engine %q: want one of %s", engine, engineNames(", "))
 			}
 			return withAdmin(cmd, func(ctx context.Context, c *client) error {
-				configs, err := c.topicConfigs(ctx, args[0])
+				location, err := c.tableURL(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				location := configs[configTableURL].Value
-				if location == nil || *location == "" {
-					return advise(fmt.Errorf("the broker does not tell the table of topic %s", args[0]),
-						"Only Sluice's topics are tables: is another broker at that address?")
-				}
-				s, err := newSnippet(args[0], *location, os.Getenv)
+				s, err := newSnippet(args[0], location, os.Getenv)
 				if err != nil {
 					return err
 				}

@@ -153,14 +153,8 @@ func newTopicAlter() *cobra.Command {
 
 func alterTopic(ctx context.Context, cmd *cobra.Command, c *client, topic string, changes []kadm.AlterConfig, partitions int32) error {
 	if len(changes) > 0 {
-		answers, err := c.admin.AlterTopicConfigs(ctx, changes, topic)
-		if err != nil {
+		if err := c.alterConfigs(ctx, topic, changes); err != nil {
 			return err
-		}
-		for _, answer := range answers {
-			if err := kafkaError("topic "+topic, answer.Err, answer.ErrMessage); err != nil {
-				return err
-			}
 		}
 	}
 	if partitions != 0 {
@@ -176,6 +170,20 @@ func alterTopic(ctx context.Context, cmd *cobra.Command, c *client, topic string
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "altered topic %s\n", topic)
 	return err
+}
+
+// alterConfigs changes configs of a topic, all of them or none.
+func (c *client) alterConfigs(ctx context.Context, topic string, changes []kadm.AlterConfig) error {
+	answers, err := c.admin.AlterTopicConfigs(ctx, changes, topic)
+	if err != nil {
+		return err
+	}
+	for _, answer := range answers {
+		if err := kafkaError("topic "+topic, answer.Err, answer.ErrMessage); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newTopicDelete() *cobra.Command {
