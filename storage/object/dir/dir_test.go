@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -249,6 +250,57 @@ func TestNamesThatNoKeyReachesAreNotListed(t *testing.T) {
 	}
 	if got := keys(t, s); len(got) != 1 || got[0] != "t/fine" {
 		t.Errorf("listed: %q", got)
+	}
+}
+
+func TestADirectoryOfSeveralPagesIsListedInOrder(t *testing.T) {
+	root := t.TempDir()
+	s := open(t, root)
+	var want []string
+	for i := range 3000 {
+		name := fmt.Sprintf("%04d", i*7%3000)
+		switch path := filepath.Join(root, name); {
+		case i%100 == 0: // sorts as its name with a slash, behind name-1
+			if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			name += "/x"
+			fallthrough
+		default:
+			if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want = append(want, name)
+		if i%150 == 0 {
+			name = name[:4] + "-1"
+			if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want)
+	for _, after := range []string{"", "1234", "2999"} {
+		from, found := slices.BinarySearch(want, after)
+		if found {
+			from++
+		}
+		request := object.ListRequest{After: after}
+		var got []string
+		for more := true; more; {
+			page, err := s.List(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, info := range page.Objects {
+				got = append(got, info.Key)
+			}
+			more, request.After = page.More, page.Last
+		}
+		if !slices.Equal(got, want[from:]) {
+			t.Errorf("after %q: %d keys, want %d", after, len(got), len(want)-from)
+		}
 	}
 }
 

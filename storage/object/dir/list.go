@@ -18,6 +18,9 @@ import (
 const (
 	// pageSize is the most entries that a List answers unless asked for fewer, as at S3.
 	pageSize = 1000
+	// pagePart of a directory fits on a page if that is more: reading a directory of a
+	// million names for each thousand of them would take minutes.
+	pagePart = 16
 	// readBatch is how many names of a directory are read at a time.
 	readBatch = 1024
 )
@@ -31,7 +34,7 @@ func (s *Store) List(ctx context.Context, req object.ListRequest) (object.Listin
 	}
 	w := walk{ctx: ctx, root: s.root, req: req, limit: pageSize}
 	if req.Limit > 0 {
-		w.limit = min(w.limit, req.Limit)
+		w.limit, w.fixed = min(w.limit, req.Limit), true
 	}
 	// Everything lies below the last slash of the prefix.
 	err := w.dir(req.Prefix[:strings.LastIndexByte(req.Prefix, '/')+1])
@@ -51,6 +54,7 @@ type walk struct {
 	root  *os.Root
 	req   object.ListRequest
 	limit int
+	fixed bool // limit is the caller's
 	page  object.Listing
 }
 
@@ -65,33 +69,54 @@ func (w *walk) dir(path string) error {
 		return err
 	}
 	defer d.Close()
-	entries, err := w.entries(d, path)
-	if absent(err) {
-		return nil // removed, empty, since it was opened
-	}
-	if err != nil {
-		return err
-	}
-	for i := 0; i < len(entries); {
-		if err := w.ctx.Err(); err != nil {
+	var names []string // sorted, those of directories that are known as such with a slash
+	for from, more := "", true; more; {
+		var read []string
+		read, from, err = w.names(d, path, from)
+		if absent(err) {
+			return nil // removed, empty, since it was opened
+		}
+		if err != nil {
 			return err
 		}
-		entry := entries[i]
-		info, err := d.Lstat(entry[len(path):])
+		more = from != ""
+		names = append(names, read...)
+		slices.Sort(names) // a directory may be left over from the reading before
+		if names, err = w.visit(d, path, names, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit puts names in the directory d, at path, on the page, in order, and answers
+// those that come behind the name until; if that is empty, none do.
+func (w *walk) visit(d *os.Root, path string, names []string, until string) (left []string, err error) {
+	for len(names) > 0 && (until == "" || names[0] < until) {
+		if err := w.ctx.Err(); err != nil {
+			return nil, err
+		}
+		name := names[0]
+		entry := path + name
+		if !legal(strings.TrimSuffix(entry, "/")) {
+			names = names[1:]
+			continue
+		}
+		info, err := d.Lstat(name)
 		switch {
 		case absent(err):
 			err = nil // deleted since the directory was read
 		case err != nil:
-			return err
+			return nil, err
 		case !info.IsDir():
 			err = w.object(entry, info)
-		case !strings.HasSuffix(entry, "/"):
+		case !strings.HasSuffix(name, "/"):
 			// What a directory holds sorts as its name with a slash: "a-b" comes
 			// before "a/x". Move it there and take the next.
-			entry += "/"
-			n, _ := slices.BinarySearch(entries[i+1:], entry)
-			copy(entries[i:], entries[i+1:i+1+n])
-			entries[i+n] = entry
+			name += "/"
+			n, _ := slices.BinarySearch(names[1:], name)
+			copy(names, names[1:1+n])
+			names[n] = name
 			continue
 		case !w.matters(entry):
 		case w.req.Folders:
@@ -100,37 +125,72 @@ func (w *walk) dir(path string) error {
 			err = w.dir(entry)
 		}
 		if err != nil {
-			return err
-		}
-		i++
-	}
-	return nil
-}
-
-// entries returns the paths in the directory d, at path, that can matter to the
-// request, sorted, whether they are files or directories.
-func (w *walk) entries(d *os.Root, path string) ([]string, error) {
-	f, err := d.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var all []string
-	for {
-		names, err := f.Readdirnames(readBatch)
-		for _, name := range names {
-			entry := path + name
-			if legal(entry) && strings.HasPrefix(entry, w.req.Prefix) && (entry > w.req.After || strings.HasPrefix(w.req.After, entry)) {
-				all = append(all, entry)
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			slices.Sort(all)
-			return slices.Compact(all), nil // a file renamed meanwhile can be read twice
-		}
-		if err != nil {
 			return nil, err
 		}
+		names = names[1:]
+	}
+	return names, nil
+}
+
+// names reads the directory d, at path, and returns, sorted, those names that can
+// matter to the request, are not before from, and are the first that a page has
+// room for. next is the first that it leaves out, empty if none.
+func (w *walk) names(d *os.Root, path, from string) (first []string, next string, err error) {
+	f, err := d.Open(".")
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	wanted := w.wanted(path)
+	// cut keeps the first of the names read so far that a page has room for, and one
+	// more, which tells that there are more.
+	cut := func() {
+		slices.Sort(first)
+		first = slices.Compact(first) // a file renamed meanwhile can be read twice
+		if len(first) > w.limit+1 {
+			next = first[w.limit+1]
+			first = first[:w.limit+1]
+		}
+	}
+	for seen := 0; ; {
+		names, err := f.Readdirnames(readBatch)
+		if seen += len(names); !w.fixed {
+			w.limit = max(w.limit, seen/pagePart)
+		}
+		for _, name := range names {
+			if name >= from && (next == "" || name < next) && wanted(name) {
+				first = append(first, name)
+			}
+		}
+		if len(first) > 2*(w.limit+1) {
+			cut()
+		}
+		if errors.Is(err, io.EOF) {
+			cut()
+			return first, next, nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+	}
+}
+
+// wanted tells which names in the directory at path can matter to the request,
+// whether they are files or directories.
+func (w *walk) wanted(path string) func(name string) bool {
+	prefix, _ := strings.CutPrefix(w.req.Prefix, path)
+	if len(path) > len(w.req.Prefix) {
+		prefix = "" // all below it matters
+	}
+	after, within := strings.CutPrefix(w.req.After, path)
+	return func(name string) bool {
+		if !strings.HasPrefix(name, prefix) {
+			return false
+		}
+		if within {
+			return name > after || strings.HasPrefix(after, name)
+		}
+		return path > w.req.After // else all of it is before After
 	}
 }
 
