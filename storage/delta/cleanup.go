@@ -14,6 +14,10 @@ const (
 	cleanupBatch = 1000
 	// cleanupKeys bounds one Cleanup: it runs beside commits and comes again.
 	cleanupKeys = 10_000
+	// cleanupSlack is the part of the retention and of the number of entries by which
+	// a log may outgrow them before it is listed again: a LIST of a directory reads
+	// all of it, and must not be made for each checkpoint.
+	cleanupSlack = 100
 )
 
 // Cleanup removes log entries and checkpoints behind the newest checkpoint C
@@ -25,12 +29,16 @@ const (
 // cleaned.
 //
 // It removes a bounded number of objects, oldest first, and returns how many;
-// call it again after the next checkpoint. An error leaves a log that is whole.
+// call it again after the next checkpoint: it looks at the store only if there can
+// be something to remove, some hundredth late. An error leaves a log that is whole.
 func (l *Log) Cleanup(ctx context.Context, s *Snapshot, keepFrom int64) (removed int, err error) {
 	if err := s.Protocol.CanWrite(KnownFeatures...); err != nil {
 		return 0, fmt.Errorf("clean up %s: %w", l.table, err)
 	}
-	keys, err := l.removable(ctx, s, min(keepFrom, s.Version))
+	if l.rests(s) {
+		return 0, nil
+	}
+	keys, young, err := l.removable(ctx, s, min(keepFrom, s.Version))
 	if err != nil {
 		return 0, fmt.Errorf("clean up %s: %w", l.table, err)
 	}
@@ -42,7 +50,21 @@ func (l *Log) Cleanup(ctx context.Context, s *Snapshot, keepFrom int64) (removed
 		removed += len(batch)
 		keys = keys[len(batch):]
 	}
+	l.young.Store(young)
 	return removed, nil
+}
+
+// rests reports whether the entry that was too young to go the last time still
+// is, and by the slack more: then all behind it has to stay, too.
+func (l *Log) rests(s *Snapshot) bool {
+	young := l.young.Load()
+	if young == nil || s.Proved.IsZero() {
+		return false
+	}
+	entries, retention := l.maxEntries.Load(), s.Metadata.LogRetention()
+	age := s.Proved.Sub(young.modified)
+	tooMany := young.version <= s.Version-entries-entries/cleanupSlack
+	return age <= l.opts.Window || age <= retention+retention/cleanupSlack && !tooMany
 }
 
 // cleanupWalk looks at a log from its oldest object on.
@@ -54,10 +76,12 @@ type cleanupWalk struct {
 	bases   []logCheckpointFiles // before which every entry may go, ascending
 	group   checkpointGroup
 	objects []logObject // that may go if a base lies behind them
+	young   *logObject  // the entry at which it stopped, as it may not go yet
 }
 
-// removable returns the keys to remove, oldest first.
-func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) ([]string, error) {
+// removable returns the keys to remove, oldest first, and the entry that was too
+// young for it, nil if something else was the end of what may go.
+func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) (keys []string, young *logObject, err error) {
 	walk := &cleanupWalk{
 		retention: s.Metadata.LogRetention(),
 		window:    l.opts.Window,
@@ -68,10 +92,10 @@ func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) ([]string,
 	for more := true; more; {
 		page, err := l.store.List(ctx, request)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if page.Now.IsZero() {
-			return nil, nil
+			return nil, nil, nil
 		}
 		more, request.After = page.More, page.Last
 		for _, info := range page.Objects {
@@ -82,7 +106,8 @@ func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) ([]string,
 		}
 	}
 	walk.take()
-	return l.behindSound(ctx, walk)
+	keys, err = l.behindSound(ctx, walk)
+	return keys, walk.young, err
 }
 
 // see takes one object and reports whether to go on.
@@ -102,6 +127,7 @@ func (w *cleanupWalk) see(name logName, info object.Info, now time.Time) bool {
 	switch name.kind {
 	case logEntry:
 		if age <= w.window || age <= w.retention && name.version > w.beyond {
+			w.young = &o
 			return false
 		}
 	case logCheckpoint:

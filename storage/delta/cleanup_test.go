@@ -164,6 +164,43 @@ func TestCleanupOfALongLogGoesInSteps(t *testing.T) {
 	})
 }
 
+// A listing of a directory reads all of its names: one for each checkpoint would cost
+// more than the commits.
+func TestCleanupLooksAtTheLogOnlyIfSomethingMayGo(t *testing.T) {
+	inTime(t, Options{}, func(t *testing.T, store *mem.Store, l *Log) {
+		s := testHourly(t, store, l, 20)
+		lists := 0
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			if r.Kind == object.KindList {
+				lists++
+			}
+			return mem.Fault{}
+		})
+		cleanup := func(wantLists, want int) {
+			t.Helper()
+			before := lists
+			n, err := l.Cleanup(t.Context(), s, s.Version)
+			if n != want || err != nil || lists-before != wantLists {
+				t.Fatalf("removed %d, want %d, with %d lists, want %d, %v", n, want, lists-before, wantLists, err)
+			}
+		}
+		cleanup(1, 11) // entries 0 to 9 and a checkpoint; entry 14 is an hour old
+		cleanup(0, 0)
+		testCommit(t, l, s, testAppend(21, "t21"))
+		cleanup(0, 0)
+		time.Sleep(time.Minute) // a hundredth of the retention, and more
+		testCommit(t, l, s, testAppend(22, "t22"))
+		cleanup(1, 6) // 10 to 14 and a checkpoint
+		time.Sleep(11 * time.Minute)
+		testCommit(t, l, s, testAppend(23, "t23"))
+		cleanup(1, 0) // 15 may go, but there is no checkpoint behind it before 20
+		l.SetMaxEntries(3)
+		cleanup(1, 6)
+		cleanup(0, 0)
+		testReopen(t, store.Handle(), s)
+	})
+}
+
 func TestCleanupThatFailsHalfwayLeavesAWholeLog(t *testing.T) {
 	inTime(t, Options{}, func(t *testing.T, store *mem.Store, l *Log) {
 		s := testHourly(t, store, l, 20)

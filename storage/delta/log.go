@@ -66,6 +66,8 @@ type Log struct {
 	// sound is the newest version+1 whose checkpoint this process has written
 	// or read whole: Cleanup relies on no other without reading it first.
 	sound atomic.Int64
+	// young is the entry at which the last Cleanup stopped, nil if it has to look again.
+	young atomic.Pointer[logObject]
 }
 
 // NewLog is the log of the table under the key prefix table, such as "orders" or
