@@ -65,6 +65,7 @@ func refused(err error) *Wait {
 func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	settings := t.settings.Load()
 	now := time.Now()
+	t.used.Store(now.UnixMilli())
 	batch, err := checkBatch(records, settings, now)
 	if err != nil {
 		return refused(err)
@@ -245,6 +246,7 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 	t.mu.Lock()
 	epoch := int64(t.epoch)
 	t.mu.Unlock()
+	t.foreign = e.Version
 	switch {
 	case delta.Fenced(e, epoch):
 		return delta.ErrFenced
@@ -264,12 +266,16 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 // one that deletes the topic nothing may be committed: the next incarnation would
 // inherit it.
 func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) error {
+	foreign := t.foreign == e.Version
 	t.mu.Lock()
 	t.version.Store(e.Version)
 	if e.Metadata != nil {
 		if err := t.configure(e.Metadata); err != nil {
 			t.env.log.Error("a topic's new configuration is not used", "topic", t.name, "err", err)
 		}
+	}
+	if foreign {
+		t.forgetTails(e.Removes)
 	}
 	place := t.index.place(e.Removes)
 	// Removes first, as in delta.Snapshot: a path that is in both lives.
@@ -298,6 +304,32 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 		return t.errDeleted()
 	}
 	return nil
+}
+
+// forgetTails drops what the tail cache holds of records that another writer's entry
+// may have deleted; t.mu is held. Rewritten ones go with them, which costs a reader
+// of those a look into the new file.
+func (t *Topic) forgetTails(removes []delta.Remove) {
+	ends := map[int32]int64{}
+	for i := range removes {
+		f := t.index.files[delta.FileName(removes[i].Path)]
+		if f == nil || !removes[i].DataChange {
+			continue
+		}
+		for _, r := range f.ranges {
+			ends[r.Partition] = max(ends[r.Partition], r.Last+1)
+		}
+		if f.ranges == nil { // unresolved: it may hold anything
+			for n, p := range t.partitions {
+				ends[int32(n)] = p.next
+			}
+		}
+	}
+	for n, end := range ends {
+		if n >= 0 && int(n) < len(t.partitions) {
+			t.env.tails.drop(&t.partitions[n].tail, end)
+		}
+	}
 }
 
 func (t *Topic) errDeleted() error { return fmt.Errorf("%w: %s is deleted", ErrUnknownTopic, t.name) }

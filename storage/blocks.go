@@ -321,7 +321,7 @@ func source(store object.Store, f *file) rows.Source {
 	get := func(ctx context.Context, off, n int64) ([]byte, error) {
 		o, err := store.Get(ctx, f.key, object.Range{Offset: off, Length: n})
 		if errors.Is(err, object.ErrNotFound) {
-			return nil, fmt.Errorf("%w: data file %s is gone: something other than Sluice deleted it", delta.ErrCorrupt, f.key)
+			return nil, fmt.Errorf("%w: %w: data file %s: something other than Sluice deleted it", delta.ErrCorrupt, errGone, f.key)
 		}
 		if err == nil && int64(len(o.Body)) != n {
 			err = fmt.Errorf("%w: data file %s has other bytes than the log says", delta.ErrCorrupt, f.key)
@@ -350,6 +350,10 @@ func source(store object.Store, f *file) rows.Source {
 		return slice(f, whole, off, n)
 	}
 }
+
+// errGone: a data file that the index lists is not in the store. Another writer may
+// have taken it out of the table and deleted it since.
+var errGone = errors.New("gone")
 
 // close ends what runs in the background.
 func (c *blockCache) close(ctx context.Context) error {

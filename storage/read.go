@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
+	"sluice/protocol/record"
 	"sluice/storage/rows"
 )
 
@@ -42,7 +44,8 @@ func (p *partition) offsets() Offsets {
 
 // Read reads from offset on up to about maxBytes, at least one whole batch if
 // there is one and atLeastOne is set, otherwise only what fits. It answers with no
-// batches at the high watermark. The batches are shared: read only.
+// batches at the high watermark, and with one that has no records where all up to
+// there are deleted. The batches are shared: read only.
 // ErrOffsetOutOfRange comes with the watermarks.
 func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool) (Read, error) {
 	t.mu.Lock()
@@ -53,20 +56,39 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 	}
 	read := Read{Offsets: p.offsets()}
 	t.mu.Unlock()
+	t.used.Store(time.Now().UnixMilli())
 	switch {
 	case offset < read.LogStart || offset > read.HighWatermark:
 		return read, fmt.Errorf("%w: %d is not within %d and %d", ErrOffsetOutOfRange, offset, read.LogStart, read.HighWatermark)
 	case offset == read.HighWatermark || maxBytes <= 0 && !atLeastOne:
 		return read, nil
 	}
-	if batches, bytes, ok := p.tail.read(offset, maxBytes, atLeastOne); ok {
+	if batches, bytes, ok := p.tail.read(offset, read.HighWatermark, maxBytes, atLeastOne); ok {
 		t.env.metrics.tailHits.Inc()
 		read.Batches, read.Bytes = batches, bytes
 		return read, nil
 	}
 	t.env.metrics.tailMisses.Inc()
-	err = t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
+	t.mu.Lock()
+	t.lookAfter(time.Now(), behindEvery)
+	t.mu.Unlock()
+	err = t.upToDate(ctx, func() error {
+		read.Batches, read.Bytes = nil, 0
+		return t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
+	})
 	return read, err
+}
+
+// skip answers a reader who is at offset, where nothing is left up to the high
+// watermark, with a batch of no records that covers those offsets, so that it goes
+// on behind them. Kafka's log cleaner leaves such batches too, and clients know them;
+// without one the reader would stay there, with its lag, until there is a newer record.
+func (r *Read) skip(offset int64, maxBytes int, atLeastOne bool) {
+	if len(r.Batches) > 0 || record.HeaderSize > maxBytes && !atLeastOne {
+		return
+	}
+	r.Batches = append(r.Batches, record.Empty(offset, r.HighWatermark-1))
+	r.Bytes += record.HeaderSize
 }
 
 const (
@@ -79,10 +101,15 @@ const (
 
 // readFiles reads what the tail cache does not hold any more.
 func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool, read *Read) error {
+	asked := offset
 	for {
 		extents, err := t.extents(ctx, n, offset, read.HighWatermark, readAhead)
-		if err != nil || len(extents) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(extents) == 0 {
+			read.skip(asked, maxBytes, atLeastOne)
+			return nil
 		}
 		t.prefetch(n, offset, extents)
 		for len(extents) > 0 {
@@ -96,7 +123,8 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 				if b.Last < offset {
 					continue
 				}
-				if b.First >= read.HighWatermark { // committed since, or an engine's
+				if b.First >= read.HighWatermark { // committed since
+					read.skip(asked, maxBytes, atLeastOne)
 					return nil
 				}
 				if read.Bytes+len(b.Data) > maxBytes && !(atLeastOne && len(read.Batches) == 0) {
@@ -112,7 +140,11 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			}
 			offset = max(offset, reach(group)+1)
 		}
-		if read.Bytes >= maxBytes || offset >= read.HighWatermark {
+		if offset >= read.HighWatermark {
+			read.skip(asked, maxBytes, atLeastOne)
+			return nil
+		}
+		if len(read.Batches) > 0 && read.Bytes >= maxBytes {
 			return nil
 		}
 	}
@@ -222,6 +254,14 @@ func (t *Topic) prefetch(n int32, offset int64, extents []extent) {
 // OffsetForTime finds the first record with a timestamp of at least ms.
 // offset is -1 if there is none.
 func (t *Topic) OffsetForTime(ctx context.Context, n int32, ms int64) (offset, timestamp int64, err error) {
+	err = t.upToDate(ctx, func() (err error) {
+		offset, timestamp, err = t.offsetForTime(ctx, n, ms)
+		return err
+	})
+	return offset, timestamp, err
+}
+
+func (t *Topic) offsetForTime(ctx context.Context, n int32, ms int64) (offset, timestamp int64, err error) {
 	offset, timestamp = -1, -1
 	extents, offsets, err := t.all(ctx, n)
 	for len(extents) > 0 && err == nil && offset == -1 {
@@ -253,6 +293,14 @@ func (t *Topic) OffsetForTime(ctx context.Context, n int32, ms int64) (offset, t
 // MaxTimestamp finds the first record with the greatest timestamp; -1, -1 in an
 // empty partition.
 func (t *Topic) MaxTimestamp(ctx context.Context, n int32) (offset, timestamp int64, err error) {
+	err = t.upToDate(ctx, func() (err error) {
+		offset, timestamp, err = t.maxTimestamp(ctx, n)
+		return err
+	})
+	return offset, timestamp, err
+}
+
+func (t *Topic) maxTimestamp(ctx context.Context, n int32) (offset, timestamp int64, err error) {
 	offset, timestamp = -1, -1
 	extents, offsets, err := t.all(ctx, n)
 	// The most promising files first: mostly one is enough.
@@ -271,11 +319,11 @@ func (t *Topic) MaxTimestamp(ctx context.Context, n int32) (offset, timestamp in
 		if r, err = t.env.blocks.reader(ctx, t.env.store, e.file); err != nil {
 			break
 		}
-		at, stamp, ok, failed := r.MaxTimestamp(ctx, n)
+		at, stamp, ok, failed := r.MaxTimestamp(ctx, n, max(e.first, offsets.LogStart))
 		if err = failed; err != nil {
 			break
 		}
-		if ok && at >= offsets.LogStart && at < offsets.HighWatermark && (stamp > timestamp || stamp == timestamp && at < offset) {
+		if ok && at < offsets.HighWatermark && (stamp > timestamp || stamp == timestamp && at < offset) {
 			offset, timestamp = at, stamp
 		}
 	}

@@ -15,7 +15,7 @@ type tailCache struct {
 	mu    sync.Mutex
 	bytes int
 	order queue[*tail] // whose batch was added, oldest first
-	dead  int          // elements of order whose tail is closed
+	dead  int          // elements of order whose batch is gone
 }
 
 // tail is the cached end of one partition: batches without gap up to the high
@@ -24,6 +24,9 @@ type tail struct {
 	mu      sync.Mutex
 	batches queue[tailBatch]
 	closed  bool // written under tailCache's lock and this one: either is enough to read
+	// dropped counts the oldest elements of order that are this tail's and whose
+	// batches are gone. tailCache's lock guards it.
+	dropped int
 }
 
 type tailBatch struct {
@@ -53,7 +56,8 @@ func (c *tailCache) add(t *tail, batches ...tailBatch) {
 	t.mu.Unlock()
 	for c.bytes > c.limit && c.order.len() > 0 {
 		oldest := c.order.pop()
-		if oldest.closed {
+		if oldest.closed || oldest.dropped > 0 {
+			oldest.dropped--
 			c.dead--
 			continue
 		}
@@ -79,20 +83,45 @@ func (c *tailCache) close(t *tail) {
 	}
 	t.batches = queue[tailBatch]{}
 	t.mu.Unlock()
-	if c.dead > c.order.len()/2 {
-		live := queue[*tail]{items: make([]*tail, 0, c.order.len()-c.dead)}
-		for i := range c.order.len() {
-			if t := *c.order.at(i); !t.closed {
-				live.push(t)
-			}
-		}
-		c.order, c.dead = live, 0
-	}
+	c.tidy()
 }
 
-// read answers the batches from offset on, up to maxBytes; the first one counts
-// as fitting if atLeastOne. ok is false if the tail begins behind offset.
-func (t *tail) read(offset int64, maxBytes int, atLeastOne bool) (batches [][]byte, bytes int, ok bool) {
+// drop forgets a partition's batches up to the one that holds the offset before end.
+func (c *tailCache) drop(t *tail, end int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.mu.Lock()
+	for t.batches.len() > 0 && t.batches.at(0).first < end {
+		c.bytes -= len(t.batches.pop().data) + batchOverhead
+		t.dropped++
+		c.dead++
+	}
+	t.mu.Unlock()
+	c.tidy()
+}
+
+// tidy gives back the places in order whose batches are gone if they are the larger
+// part; c.mu is held.
+func (c *tailCache) tidy() {
+	if c.dead <= c.order.len()/2 {
+		return
+	}
+	live := queue[*tail]{items: make([]*tail, 0, c.order.len()-c.dead)}
+	for i := range c.order.len() {
+		switch t := *c.order.at(i); {
+		case t.closed:
+		case t.dropped > 0:
+			t.dropped--
+		default:
+			live.push(t)
+		}
+	}
+	c.order, c.dead = live, 0
+}
+
+// read answers the batches from offset on and before limit, up to maxBytes; the first
+// one counts as fitting if atLeastOne. ok is false if the tail begins behind offset.
+func (t *tail) read(offset, limit int64, maxBytes int, atLeastOne bool) (batches [][]byte, bytes int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.batches.len()
@@ -100,6 +129,9 @@ func (t *tail) read(offset int64, maxBytes int, atLeastOne bool) (batches [][]by
 		return nil, 0, false
 	}
 	for i := t.find(offset); i < n; i++ {
+		if t.batches.at(i).first >= limit {
+			break
+		}
 		data := t.batches.at(i).data
 		if bytes+len(data) > maxBytes && !(atLeastOne && len(batches) == 0) {
 			break

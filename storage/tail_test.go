@@ -17,6 +17,9 @@ func held(t *testing.T, c *tailCache, tails ...*tail) (batches int) {
 			live++
 		}
 	}
+	for _, tail := range tails {
+		live -= tail.dropped
+	}
 	if c.bytes != bytes || live != batches || c.order.len()-live != c.dead {
 		t.Fatalf("%d bytes counted, %d held; %d places for %d batches, %d dead of %d", c.bytes, bytes, live, batches, c.dead, c.order.len())
 	}
@@ -63,4 +66,33 @@ func TestTheOldestBatchOfAllTailsGoesFirst(t *testing.T) {
 	if first := a.batches.at(0).first; held(t, c, a, b) != 10 || b.batches.len() != 0 || first != 10 {
 		t.Errorf("a begins at %d, b has %d", first, b.batches.len())
 	}
+}
+
+func TestDroppedBatchesLeaveTheirPlacesInOrderBehind(t *testing.T) {
+	const size = 100
+	c := newTailCache(10 * (size + batchOverhead))
+	a, b := &tail{}, &tail{}
+	next := int64(0)
+	fill := func(n int) {
+		for range n {
+			c.add([]*tail{a, b}[next%2], tailBatch{first: next, last: next, data: make([]byte, size)})
+			next++
+			held(t, c, a, b)
+		}
+	}
+	fill(10)
+	c.drop(a, 3) // 0 and 2, a few: their places stay
+	if held(t, c, a, b) != 8 || a.batches.at(0).first != 4 {
+		t.Error("a begins at", a.batches.at(0).first)
+	}
+	fill(20)
+	c.drop(a, next)
+	c.drop(b, next-1)
+	c.drop(b, next-1)
+	if held(t, c, a, b) != 1 || c.order.len() != 1 {
+		t.Errorf("%d places", c.order.len())
+	}
+	fill(10)
+	c.close(a)
+	held(t, c, b)
 }

@@ -45,8 +45,10 @@ type Topic struct {
 	lastEpoch int32 // the one before we took over
 	committer *delta.Committer[*appended]
 
+	foreign  int64 // the newest version of another writer's making; the committer's goroutine owns it
 	version  atomic.Int64
 	settings atomic.Pointer[Settings]
+	used     atomic.Int64 // when somebody last read or appended, ms since 1970
 
 	// mu guards what follows. It is never held across I/O.
 	mu         sync.Mutex
@@ -57,7 +59,8 @@ type Topic struct {
 	producers  *producers
 	gone       error // why nothing works any more
 	listeners  map[chan<- struct{}]int
-	doubted    time.Time // when it was last looked whether we still lead
+	looked     time.Time // when the log was last looked at
+	looking    bool      // a look is under way
 	compacting bool
 	sinceCheck int // entries since it was last looked for files to compact
 
@@ -158,12 +161,13 @@ func (t *Topic) takeOver(ctx context.Context, snap *delta.Snapshot) error {
 		Stopped: t.stopped,
 		Beside:  t.beside,
 	}, delta.CommitterOptions{
-		Interval: t.interval,
-		Hold:     t.held,
-		Budget:   t.env.budget,
-		Engine:   t.env.options.Engine,
-		Observe:  t.env.metrics.observe,
-		Log:      t.env.log,
+		Interval:  t.interval,
+		Hold:      t.held,
+		Budget:    t.env.budget,
+		Engine:    t.env.options.Engine,
+		Courteous: true,
+		Observe:   t.env.metrics.observe,
+		Log:       t.env.log,
 	})
 	loaded := snap.Version
 	epoch, err := delta.TakeOver(ctx, t.committer, nil)

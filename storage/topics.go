@@ -91,6 +91,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 		return nil, err
 	}
 	ts.group.Go(ts.tend)
+	ts.group.Go(ts.watch)
 	return ts, nil
 }
 

@@ -55,6 +55,28 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Like any slice it is not safe to modify concurrently with other use.
 type Batch []byte
 
+// Empty makes a batch without records that covers the offsets from first to last, or as
+// many of them as a batch can. Kafka's log cleaner leaves such a batch where all
+// records are gone (DefaultRecordBatch.writeEmptyHeader); a consumer that reads it
+// goes on behind last.
+func Empty(first, last int64) Batch {
+	b := make(Batch, HeaderSize)
+	b.SetBaseOffset(first)
+	binary.BigEndian.PutUint32(b[offLength:], HeaderSize-LogOverhead)
+	b.SetLeaderEpoch(-1)
+	b[offMagic] = magicV2
+	binary.BigEndian.PutUint32(b[offLastDelta:], uint32(min(last-first, math.MaxInt32)))
+	none := int64(NoTimestamp)
+	binary.BigEndian.PutUint64(b[offBaseTimestamp:], uint64(none))
+	binary.BigEndian.PutUint64(b[offMaxTimestamp:], uint64(none))
+	none = NoProducer
+	binary.BigEndian.PutUint64(b[offProducerID:], uint64(none))
+	binary.BigEndian.PutUint16(b[offProducerEpoch:], math.MaxUint16) // -1
+	binary.BigEndian.PutUint32(b[offBaseSequence:], math.MaxUint32)  // -1
+	b.setCRC()
+	return b
+}
+
 // BaseOffset returns the offset of the first record.
 func (b Batch) BaseOffset() int64 { return int64(binary.BigEndian.Uint64(b[offBaseOffset:])) }
 

@@ -259,11 +259,11 @@ func TestTimesAreFound(t *testing.T) {
 				}
 			}
 			for partition, want := range [][2]int64{{9, 400}, {19_999, 20_999}} {
-				if offset, ts, ok, err := r.MaxTimestamp(t.Context(), int32(partition)); offset != want[0] || ts != want[1] || !ok || err != nil {
+				if offset, ts, ok, err := r.MaxTimestamp(t.Context(), int32(partition), 0); offset != want[0] || ts != want[1] || !ok || err != nil {
 					t.Errorf("latest of partition %d: %d at %d, %v, %v", partition, offset, ts, ok, err)
 				}
 			}
-			if _, _, ok, err := r.MaxTimestamp(t.Context(), 2); ok || err != nil {
+			if _, _, ok, err := r.MaxTimestamp(t.Context(), 2, 0); ok || err != nil {
 				t.Errorf("a record without a timestamp has one: %v", err)
 			}
 		})

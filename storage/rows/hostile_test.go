@@ -47,7 +47,7 @@ func useAll(t testing.TB, body []byte) {
 		}
 		_, _, _, err = r.OffsetForTime(t.Context(), u.Partition, 0, 1_700_000_000_050)
 		check(err)
-		_, _, _, err = r.MaxTimestamp(t.Context(), u.Partition)
+		_, _, _, err = r.MaxTimestamp(t.Context(), u.Partition, 0)
 		check(err)
 	}
 }

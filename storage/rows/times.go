@@ -25,12 +25,13 @@ func (r *Reader) OffsetForTime(ctx context.Context, partition int32, from, ts in
 	return offset, timestamp, ok, err
 }
 
-// MaxTimestamp finds the record of the partition with the greatest timestamp,
-// the earliest of several. ok is false if no record has a timestamp.
-func (r *Reader) MaxTimestamp(ctx context.Context, partition int32) (offset, timestamp int64, ok bool, err error) {
+// MaxTimestamp finds the record of the partition with the greatest timestamp among
+// those with an offset of at least from, the earliest of several. ok is false if no
+// such record has a timestamp.
+func (r *Reader) MaxTimestamp(ctx context.Context, partition int32, from int64) (offset, timestamp int64, ok bool, err error) {
 	defer guard(&err)
 	skip := func(latest int64) bool { return ok && latest <= timestamp }
-	err = r.walkTimes(ctx, partition, 0, skip, func(o, ms int64) bool {
+	err = r.walkTimes(ctx, partition, from, skip, func(o, ms int64) bool {
 		if ms != record.NoTimestamp && (!ok || ms > timestamp) {
 			offset, timestamp, ok = o, ms, true
 		}

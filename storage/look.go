@@ -1,0 +1,100 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// When a topic looks at its log. What other writers commit is met at the next commit,
+// but a topic need not be written to for long. It looks
+//   - while engines may write the table (sluice.table.writers=any): so their rows
+//     reach parked consumers within about a second, and an idle topic stays cheap;
+//   - when a consumer reads behind the tail, since `sluice table delete` or another
+//     broker may have taken files away;
+//   - when in doubt whether this broker still leads: a producer whose sequences do not
+//     fit, or who knows more partitions, may have been served by another one. What
+//     is refused reaches no log, where the take-over would be met;
+//   - when a file that it reads is gone.
+//
+// Each look costs one GET if there is nothing new.
+
+const (
+	// watchEvery and idleEvery are the times between two looks of a topic that engines
+	// may write, in use and otherwise; activeFor is how long it counts as in use
+	// after a fetch or produce.
+	watchEvery = time.Second
+	idleEvery  = 30 * time.Second
+	activeFor  = time.Minute
+	// doubtEvery and behindEvery are the least times between two looks for the other
+	// reasons.
+	doubtEvery  = time.Second
+	behindEvery = 10 * time.Second
+	// lookDeadline bounds one.
+	lookDeadline = 10 * time.Second
+	// goneRetries is how often a read begins again whose file had left the table.
+	goneRetries = 3
+)
+
+// watch has the topics that engines may write look, until Close.
+func (ts *Topics) watch() {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ts.ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, t := range ts.openTopics() {
+				if !t.settings.Load().AnyWriter {
+					continue
+				}
+				every := idleEvery
+				if now.UnixMilli()-t.used.Load() < activeFor.Milliseconds() {
+					// A little less, lest every other tick come too early.
+					every = watchEvery / 2
+				}
+				t.mu.Lock()
+				t.lookAfter(now, every)
+				t.mu.Unlock()
+			}
+		}
+	}
+}
+
+// doubt looks in the background whether this broker still leads; t.mu is held.
+func (t *Topic) doubt(now time.Time) { t.lookAfter(now, doubtEvery) }
+
+// lookAfter looks in the background if the last look is that long ago and has come to
+// its end; t.mu is held.
+func (t *Topic) lookAfter(now time.Time, every time.Duration) {
+	if t.looking || t.gone != nil || now.Sub(t.looked) < every {
+		return
+	}
+	t.looked, t.looking = now, true
+	t.env.background.Go(func() {
+		ctx, cancel := context.WithTimeout(t.env.ctx, lookDeadline)
+		defer cancel()
+		// A store that does not answer now will be asked again.
+		_ = t.committer.Look(ctx)
+		t.mu.Lock()
+		t.looking = false
+		t.mu.Unlock()
+	})
+}
+
+// upToDate calls read, and again after a look at the log where a file that it needed is
+// gone: a file leaves the table before it leaves the store, so that what it held is
+// elsewhere now, or deleted.
+func (t *Topic) upToDate(ctx context.Context, read func() error) error {
+	for attempt := 0; ; attempt++ {
+		version := t.Version()
+		err := read()
+		if !errors.Is(err, errGone) || attempt == goneRetries {
+			return err
+		}
+		if t.committer.Look(ctx) != nil || t.Version() == version {
+			return err
+		}
+	}
+}
