@@ -75,6 +75,7 @@ func (t *Topic) retain(ctx context.Context, now time.Time) error {
 	if len(starts) == 0 && len(expired) == 0 {
 		return nil
 	}
+	removed, moved := 0, 0
 	err := t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
 		e := &delta.Entry{Info: &delta.CommitInfo{Operation: "DELETE", OperationParameters: map[string]string{"reason": "retention"}}}
 		ms := time.Now().UnixMilli()
@@ -87,12 +88,15 @@ func (t *Topic) retain(ctx context.Context, now time.Time) error {
 			if snap.Files[f.name] == nil {
 				continue // compacted meanwhile: the next time
 			}
+			if snap.Metadata.Configuration[propertyAppendOnly] == "true" {
+				break // an engine has said so: the rows stay, as with sluice.table.retention=forever
+			}
 			e.Removes = append(e.Removes, delta.Remove{
 				Path: f.path, DeletionTimestamp: ms, DataChange: true, ExtendedFileMetadata: true,
 				PartitionValues: map[string]string{}, Size: f.size,
 			})
 		}
-		if len(e.Txns)+len(e.Removes) == 0 {
+		if removed, moved = len(e.Removes), len(e.Txns); removed+moved == 0 {
 			return nil, nil
 		}
 		return e, nil
@@ -100,7 +104,9 @@ func (t *Topic) retain(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("retention: %w", err)
 	}
-	t.env.log.Info("retention", "topic", t.name, "partitions", len(starts), "files_removed", len(expired))
+	if removed+moved > 0 {
+		t.env.log.Info("retention", "topic", t.name, "partitions", moved, "files_removed", removed)
+	}
 	return nil
 }
 

@@ -24,6 +24,9 @@ const (
 	propertyPartitions = "sluice.partitions"
 	propertyDeleted    = "sluice.deleted"
 	propertyPrefix     = "sluice."
+	// propertyAppendOnly forbids what retention does: to take rows out of a table
+	// [P Append-only Tables]. Sluice never sets it; an engine may.
+	propertyAppendOnly = "delta.appendOnly"
 )
 
 // properties is what a table's configuration says of its topic.
@@ -82,6 +85,7 @@ func configuration(old map[string]string, partitions int32, config map[string]st
 		return ok
 	})
 	delete(c, propertyDeleted)
+	delete(c, propertyAppendOnly)
 	c[propertyPartitions] = strconv.Itoa(int(partitions))
 	for key, value := range config {
 		c[propertyOf(key)] = value

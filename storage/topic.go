@@ -316,6 +316,7 @@ func (t *Topic) delete(ctx context.Context) error {
 		e := metadataEntry("DELETE TOPIC", snap.Metadata)
 		e.Metadata.Configuration = maps.Clone(snap.Metadata.Configuration)
 		e.Metadata.Configuration[propertyDeleted] = "true"
+		delete(e.Metadata.Configuration, propertyAppendOnly)
 		e.Removes = removeAll(snap)
 		for i := range e.Removes {
 			if key, err := t.log.DataKey(e.Removes[i].Path); err == nil {

@@ -33,6 +33,11 @@ type Add struct {
 	DataChange       bool              `json:"dataChange"`
 	Stats            string            `json:"stats,omitempty"` // JSON; see Statistics
 	Tags             map[string]string `json:"tags,omitempty"`  // lost when an engine rewrites the file
+
+	// version is that of the entry that brought this action, set by Apply. It is 0
+	// for what came from a checkpoint, which does not say: such a file counts as
+	// added before anything that is still in the log (see readd).
+	version int64
 }
 
 // Remove is the remove action: a data file leaves the table [P Remove File].

@@ -31,18 +31,25 @@ const (
 // It removes a bounded number of objects, oldest first, and returns how many;
 // call it again after the next checkpoint: it looks at the store only if there can
 // be something to remove, some hundredth late. An error leaves a log that is whole.
-func (l *Log) Cleanup(ctx context.Context, s *Snapshot, keepFrom int64) (removed int, err error) {
+//
+// before, if not nil, is called with the version of C and the number of objects before
+// these are removed, and not at all if there are none; its error ends the cleanup. It
+// adds again the live files that only entries before C speak of; see readd.
+func (l *Log) Cleanup(ctx context.Context, s *Snapshot, keepFrom int64, before func(ctx context.Context, base int64, objects int) error) (removed int, err error) {
 	if err := s.Protocol.CanWrite(KnownFeatures...); err != nil {
 		return 0, fmt.Errorf("clean up %s: %w", l.table, err)
 	}
 	if l.rests(s) {
 		return 0, nil
 	}
-	keys, young, err := l.removable(ctx, s, min(keepFrom, s.Version))
+	due, err := l.removable(ctx, s, min(keepFrom, s.Version))
+	if err == nil && len(due.keys) > 0 && before != nil {
+		err = before(ctx, due.base, len(due.keys))
+	}
 	if err != nil {
 		return 0, fmt.Errorf("clean up %s: %w", l.table, err)
 	}
-	for len(keys) > 0 {
+	for keys := due.keys; len(keys) > 0; {
 		batch := keys[:min(len(keys), cleanupBatch)]
 		if _, err := l.store.Delete(ctx, batch...); err != nil {
 			return removed, fmt.Errorf("clean up %s: %w", l.table, err)
@@ -50,7 +57,7 @@ func (l *Log) Cleanup(ctx context.Context, s *Snapshot, keepFrom int64) (removed
 		removed += len(batch)
 		keys = keys[len(batch):]
 	}
-	l.young.Store(young)
+	l.young.Store(due.young)
 	return removed, nil
 }
 
@@ -79,9 +86,15 @@ type cleanupWalk struct {
 	young   *logObject  // the entry at which it stopped, as it may not go yet
 }
 
-// removable returns the keys to remove, oldest first, and the entry that was too
-// young for it, nil if something else was the end of what may go.
-func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) (keys []string, young *logObject, err error) {
+// removable is what may be removed.
+type removable struct {
+	keys  []string   // oldest first
+	base  int64      // the version of the checkpoint that they lie behind
+	young *logObject // the entry too young for it, nil if something else was the end
+}
+
+// removable finds what may be removed.
+func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) (removable, error) {
 	walk := &cleanupWalk{
 		retention: s.Metadata.LogRetention(),
 		window:    l.opts.Window,
@@ -92,10 +105,10 @@ func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) (keys []st
 	for more := true; more; {
 		page, err := l.store.List(ctx, request)
 		if err != nil {
-			return nil, nil, err
+			return removable{}, err
 		}
 		if page.Now.IsZero() {
-			return nil, nil, nil
+			return removable{}, nil
 		}
 		more, request.After = page.More, page.Last
 		for _, info := range page.Objects {
@@ -106,8 +119,8 @@ func (l *Log) removable(ctx context.Context, s *Snapshot, last int64) (keys []st
 		}
 	}
 	walk.take()
-	keys, err = l.behindSound(ctx, walk)
-	return keys, walk.young, err
+	keys, base, err := l.behindSound(ctx, walk)
+	return removable{keys, base, walk.young}, err
 }
 
 // see takes one object and reports whether to go on.
@@ -150,27 +163,26 @@ func (w *cleanupWalk) take() {
 
 // behindSound returns the keys before the newest base that can really be read: a
 // checkpoint may be another writer's, and what it replaces is about to go.
-func (l *Log) behindSound(ctx context.Context, w *cleanupWalk) ([]string, error) {
+func (l *Log) behindSound(ctx context.Context, w *cleanupWalk) (keys []string, version int64, err error) {
 	for i := len(w.bases) - 1; i >= 0; i-- {
 		base := w.bases[i]
 		if len(w.objects) == 0 || w.objects[0].version >= base.version {
-			return nil, nil // nothing behind it
+			return nil, 0, nil // nothing behind it
 		}
 		if l.sound.Load() != base.version+1 {
 			if _, err := l.readCheckpoint(ctx, base); errors.Is(err, ErrCorrupt) || errors.Is(err, errCleaned) {
 				l.opts.Log.Warn("checkpoint cannot be read", "table", l.table, "version", base.version, "error", err)
 				continue
 			} else if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
-		var keys []string
 		for _, o := range w.objects {
 			if o.version < base.version {
 				keys = append(keys, o.key)
 			}
 		}
-		return keys, nil
+		return keys, base.version, nil
 	}
-	return nil, nil
+	return nil, 0, nil
 }

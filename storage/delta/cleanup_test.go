@@ -72,7 +72,7 @@ func TestCleanupKeepsWhatIsYoungAndLeavesNoGap(t *testing.T) {
 			inTime(t, test.options, func(t *testing.T, store *mem.Store, l *Log) {
 				s := testHourly(t, store, l, test.last)
 				before := strings.Fields(testVersions(t, store))
-				n, err := l.Cleanup(t.Context(), s, test.keepFrom)
+				n, err := l.Cleanup(t.Context(), s, test.keepFrom, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,7 +85,7 @@ func TestCleanupKeepsWhatIsYoungAndLeavesNoGap(t *testing.T) {
 				}
 				testAudit(t, store, testTable)
 				testReopen(t, store, s)
-				if n, err := l.Cleanup(t.Context(), s, test.keepFrom); n != 0 || err != nil {
+				if n, err := l.Cleanup(t.Context(), s, test.keepFrom, nil); n != 0 || err != nil {
 					t.Errorf("again: %d, %v", n, err)
 				}
 			})
@@ -102,7 +102,7 @@ func TestCleanupRestsOnACheckpointThatCanBeRead(t *testing.T) {
 		time.Sleep(16 * time.Minute) // the torn one is no longer young
 		// Another process, which has not written these checkpoints.
 		fresh := NewLog(store, testTable, Options{})
-		if _, err := fresh.Cleanup(t.Context(), s, 14); err != nil {
+		if _, err := fresh.Cleanup(t.Context(), s, 14, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := testVersions(t, store); !strings.HasPrefix(got, "c5 5 6 7 8 9 c10 10 11") {
@@ -123,7 +123,7 @@ func TestCleanupTakesWhatOthersLeave(t *testing.T) {
 			}
 		}
 		s := testHourly(t, store, l, 20)
-		if _, err := l.Cleanup(t.Context(), s, s.Version); err != nil {
+		if _, err := l.Cleanup(t.Context(), s, s.Version, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := testVersions(t, store); got != "c10 10 11 x12 12 13 14 c15 15 16 17 18 19 c20 20" {
@@ -156,7 +156,7 @@ func TestCleanupOfALongLogGoesInSteps(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		for _, want := range []int{cleanupKeys, 500, 0} {
-			if n, err := l.Cleanup(t.Context(), s, s.Version); n != want || err != nil {
+			if n, err := l.Cleanup(t.Context(), s, s.Version, nil); n != want || err != nil {
 				t.Fatalf("removed %d, want %d, %v", n, want, err)
 			}
 		}
@@ -179,7 +179,7 @@ func TestCleanupLooksAtTheLogOnlyIfSomethingMayGo(t *testing.T) {
 		cleanup := func(wantLists, want int) {
 			t.Helper()
 			before := lists
-			n, err := l.Cleanup(t.Context(), s, s.Version)
+			n, err := l.Cleanup(t.Context(), s, s.Version, nil)
 			if n != want || err != nil || lists-before != wantLists {
 				t.Fatalf("removed %d, want %d, with %d lists, want %d, %v", n, want, lists-before, wantLists, err)
 			}
@@ -210,7 +210,7 @@ func TestCleanupThatFailsHalfwayLeavesAWholeLog(t *testing.T) {
 			}
 			return mem.Fault{}
 		})
-		if _, err := l.Cleanup(t.Context(), s, s.Version); !errors.Is(err, mem.ErrInjected) {
+		if _, err := l.Cleanup(t.Context(), s, s.Version, nil); !errors.Is(err, mem.ErrInjected) {
 			t.Fatal(err)
 		}
 		testReopen(t, store.Handle(), s)
@@ -226,7 +226,7 @@ func TestATableOfUnknownFeaturesIsNotKept(t *testing.T) {
 	if err := l.WriteCheckpoint(t.Context(), s, time.Now()); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
-	if _, err := l.Cleanup(t.Context(), s, 1); !errors.Is(err, ErrUnsupported) {
+	if _, err := l.Cleanup(t.Context(), s, 1, nil); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 	if after := testVersions(t, store); after != before {
@@ -260,7 +260,7 @@ func TestSnapshotsOfOldVersions(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Hour)
-		if _, err := l.Cleanup(t.Context(), s, s.Version); err != nil {
+		if _, err := l.Cleanup(t.Context(), s, s.Version, nil); err != nil {
 			t.Fatal(err)
 		}
 		for version := range int64(12) {

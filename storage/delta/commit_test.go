@@ -319,7 +319,7 @@ func TestCreatingATable(t *testing.T) {
 				if err := other.WriteCheckpoint(t.Context(), s, time.Now()); err != nil {
 					t.Error(err)
 				}
-				if n, err := other.Cleanup(t.Context(), s, s.Version); n != 5 || err != nil {
+				if n, err := other.Cleanup(t.Context(), s, s.Version, nil); n != 5 || err != nil {
 					t.Errorf("%d, %v", n, err)
 				}
 				return mem.Fault{Delay: time.Hour}

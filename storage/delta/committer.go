@@ -195,6 +195,8 @@ type put[T any] struct {
 
 // proposal is an entry that somebody wants committed between pools.
 type proposal struct {
+	ctx    context.Context // of who waits for it
+	since  time.Time
 	make   func(snap *Snapshot) (*Entry, error)
 	urgent bool
 	done   chan error // capacity 1
@@ -232,6 +234,9 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.upkeep.finished = make(chan upkeepResult, 1)
 	c.looking.read = make(chan lookRead, 1)
+	if snap.Checkpoint >= 0 { // what lies behind it is not known
+		c.upkeep.cleaned = -worthCleaning
+	}
 	go c.run()
 	return c
 }
@@ -276,6 +281,7 @@ func (c *Committer[T]) Propose(ctx context.Context, propose func(snap *Snapshot)
 }
 
 func (c *Committer[T]) propose(ctx context.Context, way chan<- *proposal, p *proposal) error {
+	p.ctx, p.since = ctx, time.Now()
 	select {
 	case way <- p:
 	case <-c.done:
@@ -566,6 +572,12 @@ func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
 	}
 }
 
+// age is how long ago t was, by the clock that says more: the monotonic one stands
+// still while a machine sleeps, the other one can be set back.
+func age(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
 // sleep waits for d or the end of ctx.
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
@@ -585,7 +597,7 @@ func (c *Committer[T]) commitReady() {
 		if s.add == nil {
 			break
 		}
-		if now := time.Now(); now.Sub(s.ready) > maxUploadAge {
+		if age(s.ready) > maxUploadAge {
 			s.add = nil // it waited out an outage: upload it anew
 			go c.upload(s)
 			break
@@ -630,10 +642,26 @@ func (c *Committer[T]) stamp(e *Entry) {
 	e.Info.Timestamp = c.snap.NextTimestamp(time.Now())
 	e.Info.EngineInfo = c.options.Engine
 	e.Info.TxnID = uuid.NewString()
+	// Readers of older versions are promised the files for a time from now on. A
+	// clock that is behind must not shorten that.
+	deleted := max(e.Info.Timestamp, c.snap.Proved.UnixMilli())
+	for i := range e.Removes {
+		e.Removes[i].DeletionTimestamp = deleted
+	}
 }
 
-// begin starts the log put of a proposal.
+// begin starts the log put of a proposal, unless that comes too late: nobody waits
+// for it any more, or what it names was uploaded so long ago that it may be
+// taken for an orphan. Behind a put that lasts through an outage it may wait for hours.
 func (c *Committer[T]) begin(p *proposal) {
+	if p.ctx.Err() != nil {
+		p.done <- p.ctx.Err()
+		return
+	}
+	if age(p.since) > maxUploadAge {
+		p.done <- context.DeadlineExceeded
+		return
+	}
 	e, err := p.make(c.snap)
 	if err != nil || e == nil {
 		p.done <- err

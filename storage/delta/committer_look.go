@@ -67,6 +67,21 @@ func (c *Committer[T]) Look(ctx context.Context) error {
 	}
 }
 
+// Current is a copy of the newest snapshot: with everything that stood in the log when
+// it was called, and at a moment when no entry of ours was being put. While it answers,
+// this committer leads the table: another leader's entries end it, with ErrFenced.
+func (c *Committer[T]) Current(ctx context.Context) (*Snapshot, error) {
+	if err := c.Look(ctx); err != nil {
+		return nil, err
+	}
+	var current *Snapshot
+	err := c.ProposeNow(ctx, func(s *Snapshot) (*Entry, error) {
+		current = s.Clone()
+		return nil, nil
+	})
+	return current, err
+}
+
 // wait takes up a look.
 func (l *looking) wait(k *look) {
 	k.since = l.begun

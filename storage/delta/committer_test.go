@@ -389,7 +389,8 @@ func TestCheckpointsAndCleanupComeByThemselves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Version != 350 || s.Checkpoint != 300 || len(s.Files) != 350 {
+		// Two of the cleanups were each preceded by an entry of files added again.
+		if s.Version != 352 || s.Checkpoint < 300 || len(s.Files) != 350 {
 			t.Errorf("version %d, checkpoint %d, %d files", s.Version, s.Checkpoint, len(s.Files))
 		}
 		if _, _, err := NewLog(store, testTable, Options{}).ReadEntry(t.Context(), 50); !errors.Is(err, object.ErrNotFound) {

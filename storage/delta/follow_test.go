@@ -45,7 +45,7 @@ func testClean(t *testing.T, l *Log, s *Snapshot) {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Hour)
-	if n, err := l.Cleanup(t.Context(), s, s.Version); n == 0 || err != nil {
+	if n, err := l.Cleanup(t.Context(), s, s.Version, nil); n == 0 || err != nil {
 		t.Fatalf("cleaned %d, %v", n, err)
 	}
 }
@@ -136,7 +136,7 @@ func TestAStoreWithoutAClockIsAskedEachTime(t *testing.T) {
 		if err := l.WriteCheckpoint(t.Context(), s, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := l.Cleanup(t.Context(), s, s.Version); n != 0 || err != nil {
+		if n, err := l.Cleanup(t.Context(), s, s.Version, nil); n != 0 || err != nil {
 			t.Errorf("cleaned %d, %v", n, err)
 		}
 		testReopen(t, store, s)

@@ -25,8 +25,8 @@ type Snapshot struct {
 	Txns     map[string]Txn // by appId
 	// Files are the live data files by FileName of their path.
 	Files map[string]*Add
-	// Tombstones are the removed files by FileName of their path, until
-	// ExpireTombstones drops them.
+	// Tombstones are the removed files by FileName of their path, until a vacuum
+	// has deleted them.
 	Tombstones map[string]*Remove
 
 	// Checkpoint is the version of the newest known checkpoint, -1 if none.
@@ -83,6 +83,7 @@ func (s *Snapshot) Apply(e *Entry) error {
 	for i := range e.Adds {
 		name := FileName(e.Adds[i].Path)
 		delete(s.Tombstones, name)
+		e.Adds[i].version = e.Version
 		s.Files[name] = &e.Adds[i]
 	}
 	s.seeTimestamp(e)
@@ -112,15 +113,13 @@ func (s *Snapshot) Clone() *Snapshot {
 	return &c
 }
 
-// ExpireTombstones drops the tombstones older than the table's
-// delta.deletedFileRetentionDuration, which no reader of the promised history
-// needs any more, and returns them. now is the store's clock.
-func (s *Snapshot) ExpireTombstones(now time.Time) []*Remove {
-	var expired []*Remove
+// Expired are the tombstones older than the table's
+// delta.deletedFileRetentionDuration at the time now, which no reader of the
+// promised history needs any more.
+func (s *Snapshot) Expired(now time.Time) (expired []*Remove) {
 	cutoff := s.tombstoneCutoff(now)
-	for name, remove := range s.Tombstones {
+	for _, remove := range s.Tombstones {
 		if remove.DeletionTimestamp < cutoff {
-			delete(s.Tombstones, name)
 			expired = append(expired, remove)
 		}
 	}
