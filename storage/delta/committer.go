@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,9 +150,6 @@ const (
 	quiet = time.Millisecond
 	// eagerPart of the interval must have passed before an eager pool is closed.
 	eagerPart = 5
-	// maxUploadAge bounds the time between a file's upload and its log put, so that
-	// no clean-up of orphans can take it for one (DESIGN: leadership, fencing).
-	maxUploadAge = 10 * time.Minute
 	// retryMin and retryMax bound the back-off of an upload that fails.
 	retryMin = 20 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -179,7 +177,9 @@ type sealed[T any] struct {
 	due   bool // the interval has passed: its entry may be put
 	add   *Add // set when the file is uploaded
 	ready time.Time
-	err   error
+	// stored is when the file was uploaded, by the store's clock.
+	stored time.Time
+	err    error
 }
 
 // put is a log put under way.
@@ -532,8 +532,9 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 		c.answer(s, nil, err)
 		return
 	}
+	var stored time.Time
 	for delay := retryMin; ; delay = min(2*delay, retryMax) {
-		if err = c.putFile(key, file.Body); err == nil {
+		if stored, err = c.putFile(key, file.Body); err == nil {
 			break
 		}
 		if c.ctx.Err() != nil {
@@ -544,6 +545,7 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 		sleep(c.ctx, delay)
 	}
 	c.options.Observe(PhaseUpload, time.Since(encoded))
+	s.stored = stored
 	c.answer(s, &Add{
 		Path: file.Path, PartitionValues: map[string]string{}, Size: int64(len(file.Body)),
 		DataChange: true, Stats: file.Stats, Tags: file.Tags,
@@ -553,13 +555,12 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 // putFile makes one attempt to put a data file, which is hedged like that of an
 // entry if it is small. A store that hangs must not hang the table: the attempt is
 // bounded, and the same bytes are put again.
-func (c *Committer[T]) putFile(key string, body []byte) error {
+func (c *Committer[T]) putFile(key string, body []byte) (stored time.Time, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, putDeadline+time.Duration(len(body))*time.Second/minPutRate)
 	defer cancel()
-	_, err := c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
+	return c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
 		return c.log.Store().Put(ctx, key, body)
 	})
-	return err
 }
 
 func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
@@ -597,7 +598,7 @@ func (c *Committer[T]) commitReady() {
 		if s.add == nil {
 			break
 		}
-		if age(s.ready) > maxUploadAge {
+		if c.late(s) {
 			s.add = nil // it waited out an outage: upload it anew
 			go c.upload(s)
 			break
@@ -612,6 +613,12 @@ func (c *Committer[T]) commitReady() {
 	pools := c.sealed[:ready:ready]
 	c.proposed = false
 	c.start(&put[T]{entry: c.poolsEntry(pools), pools: pools})
+}
+
+// late reports whether a pool's file was uploaded so long ago that it may have been taken
+// for an orphan. The store's clock tells what ours do not where the machine stood still.
+func (c *Committer[T]) late(s *sealed[T]) bool {
+	return age(s.ready) > MaxUploadAge || c.snap.TooLate(s.stored)
 }
 
 // poolsEntry makes the entry that commits pools on top of the snapshot.
@@ -658,7 +665,7 @@ func (c *Committer[T]) begin(p *proposal) {
 		p.done <- p.ctx.Err()
 		return
 	}
-	if age(p.since) > maxUploadAge {
+	if age(p.since) > MaxUploadAge {
 		p.done <- context.DeadlineExceeded
 		return
 	}
@@ -719,7 +726,7 @@ func (c *Committer[T]) settle(p *put[T]) error {
 			c.begin(p.proposal)
 		case p.proposal != nil:
 			c.pending = append([]*proposal{p.proposal}, c.pending...)
-		case c.held() == 0:
+		case c.held() == 0 && !slices.ContainsFunc(p.pools, c.late):
 			c.start(&put[T]{entry: c.poolsEntry(p.pools), pools: p.pools})
 		} // else commitReady takes the pools up again
 		return nil

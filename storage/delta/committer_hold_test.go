@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
 
@@ -128,4 +129,44 @@ func TestClosingDuringAHoldFailsWhatIsHeld(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An attempt to put an entry may last through an outage of hours. If another
+// writer's entry has taken its place meanwhile, its files may have been taken for orphans.
+func TestFilesOfAPoolThatLosesAfterAnOutageAreUploadedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		outage := true
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			if outage && r.Kind == object.KindCreate {
+				return mem.Fault{Outcome: mem.Refuse}
+			}
+			return mem.Fault{}
+		})
+		l.append(0, true)
+		time.Sleep(time.Hour)
+		outage = false
+		e := &Entry{Version: 1, Info: &CommitInfo{TxnID: "other", Operation: "VACUUM START"}}
+		if _, other, err := NewLog(store, testTable, Options{}).Commit(t.Context(), e, time.Time{}); err != nil || other != nil {
+			t.Fatal(other, err)
+		}
+		time.Sleep(time.Minute)
+		l.inOrder(1)
+		if n := l.encodings.Load(); n != 2 {
+			t.Errorf("the data file was made %d times, want 2", n)
+		}
+	})
+}
+
+func TestAFileIsTooLateForTheLogByTheStoresClock(t *testing.T) {
+	uploaded := time.Unix(1_700_000_000, 0)
+	for d, want := range map[time.Duration]bool{0: false, 9 * time.Minute: false, 11 * time.Minute: true} {
+		if got := (&Snapshot{Proved: uploaded.Add(d)}).TooLate(uploaded); got != want {
+			t.Errorf("after %v: %t", d, got)
+		}
+	}
+	if (&Snapshot{Proved: uploaded}).TooLate(time.Time{}) {
+		t.Error("a store that tells no time")
+	}
 }
