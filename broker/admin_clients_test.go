@@ -21,6 +21,8 @@ import (
 	"sluice/broker/group"
 	"sluice/offsets"
 	"sluice/storage"
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/object/mem"
 )
 
@@ -80,6 +82,7 @@ func newSite(t *testing.T, change func(*Config)) *site {
 		if err := <-served; !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
+		checktest.Root(t, store, check.Options{Dense: true})
 	})
 	return s
 }

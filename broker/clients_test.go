@@ -22,6 +22,8 @@ import (
 	"sluice/broker/group"
 	"sluice/offsets"
 	"sluice/storage"
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
@@ -62,6 +64,7 @@ func inRealTime(t *testing.T, change func(*world), test func(w *world)) {
 	test(w)
 	w.closeClients()
 	w.stop()
+	checktest.Root(t, w.store, check.Options{Dense: true})
 }
 
 // start starts a broker on the store, whatever is there already.

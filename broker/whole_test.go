@@ -21,6 +21,8 @@ import (
 	"sluice/broker/group"
 	"sluice/offsets"
 	"sluice/storage"
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/object/mem"
 )
 
@@ -190,6 +192,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 		w := newWorld(t)
 		test(t, w)
 		w.stop()
+		checktest.Root(t, w.store, check.Options{Dense: true})
 		// What clients and broker leave behind ends by itself.
 		time.Sleep(time.Hour)
 	})

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
@@ -18,7 +20,10 @@ func open(t *testing.T, store object.Store, options Options) *Offsets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { o.Close(context.Background()) })
+	t.Cleanup(func() {
+		o.Close(context.Background())
+		checktest.Root(t, store, check.Options{})
+	})
 	return o
 }
 

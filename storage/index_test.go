@@ -82,6 +82,9 @@ func rewrite(t *testing.T, store object.Store, name string, parts int, part func
 		Info:    &delta.CommitInfo{Timestamp: snap.NextTimestamp(snap.Proved), Operation: "OPTIMIZE", TxnID: fmt.Sprint("optimize ", snap.Version)},
 		Removes: removeAll(snap),
 	}
+	for i := range e.Removes {
+		e.Removes[i].DataChange = false
+	}
 	for i := range batches {
 		sortBatches(batches[i])
 		f, err := env.encode(context.Background(), name, rows.Snappy, batches[i])

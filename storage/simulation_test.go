@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"sluice/protocol/record"
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
@@ -209,6 +211,7 @@ func (s *simulation) run() {
 		b.stop(time.Minute)
 	}
 	s.check()
+	checktest.Root(s.t, s.store, check.Options{Dense: true})
 	if *simLog != "" && s.t.Failed() {
 		os.WriteFile(*simLog, s.logged.Bytes(), 0o644)
 	}

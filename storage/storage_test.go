@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"sluice/protocol/record"
+	"sluice/storage/check"
+	"sluice/storage/check/checktest"
 	"sluice/storage/object"
 	"sluice/storage/object/dir"
 	"sluice/storage/object/mem"
@@ -38,6 +40,7 @@ func start(t *testing.T, store object.Store, options Options) *root {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		topics.Close(ctx)
+		checktest.Root(t, store, check.Options{Dense: true})
 	})
 	return r
 }
