@@ -4,7 +4,6 @@ package integration
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,72 +13,28 @@ import (
 
 // clientTimeout bounds what a client does in one go, start of a JVM or Python on a
 // busy machine included.
-const clientTimeout = 2 * time.Minute
+const clientTimeout = 3 * time.Minute
 
 // client is a Kafka client in a language of its own, driven as clients/README.md
 // says.
 type client struct {
-	name    string
-	codecs  []string
+	name, version string
+	// core clients go through the script wherever the integration tests run, others
+	// where the whole card is made.
+	core    bool
 	command func(t *testing.T) (env, command []string)
 	// plain says what the client can not tell or send: sample goes through it.
 	plain func(r *record)
-	// choosesNothing: its program must be told the partition of each record.
-	choosesNothing bool
-}
-
-var allCodecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
-
-// librdkafka is the newest one, as its Python package brings it.
-var librdkafka = client{name: "confluent-kafka-python", codecs: allCodecs, command: pythonScript("confluent.py")}
-
-// clients are those whose programs lie in clients/. kcat has a file of its own.
-var clients = []client{
-	{name: "Java", codecs: allCodecs, command: func(t *testing.T) ([]string, []string) {
-		return nil, []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-			"-cp", java(t), "Client"}
-	}},
-	librdkafka,
-	{name: "kafka-python", codecs: allCodecs, command: pythonScript("kafkapython.py"), plain: func(r *record) {
-		needsKeyOrValue(r)
-		for i := range r.headers {
-			if r.headers[i].value == nil {
-				r.headers[i].value = []byte{}
-			}
-		}
-	}},
-	{name: "aiokafka", codecs: allCodecs, command: pythonScript("aio.py"), plain: needsKeyOrValue},
-	{name: "kafkajs", codecs: allCodecs, command: func(t *testing.T) ([]string, []string) {
-		return []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}, []string{"node", node(t, "kafkajs")}
-	}, choosesNothing: true, plain: func(r *record) {
-		// Its headers are an object, so that names are unique, and it knows no null
-		// ones.
-		if len(r.headers) == 3 {
-			r.headers = r.headers[:1]
-		}
-	}},
-}
-
-// needsKeyOrValue is for clients that refuse a record with neither.
-func needsKeyOrValue(r *record) {
-	if r.key == nil && r.value == nil {
-		r.key = []byte("a tombstone's")
-	}
-}
-
-func pythonScript(name string) func(t *testing.T) ([]string, []string) {
-	return func(t *testing.T) ([]string, []string) {
-		interpreter := python(t, filepath.Join("clients", "python"))
-		return []string{"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"},
-			[]string{interpreter, script("clients", "python", name)}
-	}
+	// lacks are checks that the client has nothing for, or fails by its own fault,
+	// and why.
+	lacks map[string]string
 }
 
 // start starts the client's program.
 func (c client) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	env, command := c.command(t)
-	return start(t, c.name+" "+args[0], env, append(command, args...)...)
+	return start(t, c.name+" "+c.version+" "+args[0], env, append(command, args...)...)
 }
 
 // create makes a topic.
@@ -146,6 +101,19 @@ func requireInOrder(t *testing.T, who string, records []record) {
 		}
 		last[r.partition] = r.offset
 	}
+}
+
+// read has the client read count records without a group: earliest, offset=N or
+// timestamp=MS in each partition.
+func (c client) read(t *testing.T, b *sluice, topic string, count int, from string) []record {
+	t.Helper()
+	p := c.start(t, "read", b.address, topic, strconv.Itoa(count), from)
+	if code := p.wait(clientTimeout); code != 0 {
+		t.Fatalf("%s can not read from %s: exit code %d", c.name, from, code)
+	}
+	m := &member{process: p, parse: parseConsumed}
+	records, _ := m.told()
+	return records
 }
 
 // consume starts a member of a group.
@@ -220,6 +188,14 @@ func (m *member) leave() {
 
 // members is a group.
 type members []*member
+
+// use has what goes wrong with the members from now on fail this test, though
+// they run longer than it.
+func (ms members) use(t *testing.T) {
+	for _, m := range ms {
+		m.t = t
+	}
+}
 
 // balance waits until the members share all partitions among them.
 func (ms members) balance(t *testing.T, partitions int) {

@@ -3,179 +3,136 @@
 package integration
 
 import (
-	"context"
-	"sync"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// partitions of every topic in these tests: two members have two each.
-const partitions = 4
+var allCodecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
-// Each client writes with all its codecs as an idempotent producer, two of it
-// share the partitions and read every record back as it was, leave, and continue
-// where they were. Then the broker restarts, and they read the same out of the
-// tables, in new batches.
-func TestClientsReadWhatTheyWrote(t *testing.T) {
-	b := startSluice(t, directory(t))
-	var mu sync.Mutex
-	written := map[string]map[id]record{} // by client; guarded by mu
-	t.Run("in a group of two", func(t *testing.T) {
-		for _, c := range clients {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				records := readBack(t, b, c, topicOf(c))
-				mu.Lock()
-				defer mu.Unlock()
-				written[c.name] = records
-			})
+// TestClientCard has each client go through the script of script_test.go, each
+// with a broker of its own. The card is made of its outcomes (card/main.go). Without
+// SLUICE_TEST_CARD=full only the core runs, on a directory.
+func TestClientCard(t *testing.T) {
+	full := os.Getenv("SLUICE_TEST_CARD") == "full"
+	onEachStore := eachStore
+	if !full {
+		onEachStore = func(t *testing.T, test func(*testing.T, store)) {
+			t.Run("directory", func(t *testing.T) { test(t, directory(t)) })
 		}
-	})
-	b.stop(t)
-	b.restart(t)
-	t.Run("out of the table", func(t *testing.T) {
+	}
+	onEachStore(t, func(t *testing.T, s store) {
 		for _, c := range clients {
-			t.Run(c.name, func(t *testing.T) {
+			if !c.core && !full {
+				continue
+			}
+			t.Run(c.name+" "+c.version, func(t *testing.T) {
 				t.Parallel()
-				topics := []client{c}
-				if c.plain == nil && c.name != clients[0].name { // it tells all that a record has
-					topics = append(topics, clients[0])
-				}
-				for _, of := range topics {
-					alone := members{c.consume(t, b, topicOf(of), "cold-"+c.name+"-"+of.name)}
-					got := alone.read(t, len(written[of.name]))
-					alone.leave()
-					requireSame(t, c.name+" reads "+of.name, written[of.name], got)
-				}
+				s := s
+				s.url = strings.TrimRight(s.url, "/") + "/" + strings.Map(plainName, t.Name())
+				r := &row{t: t, client: c, b: startSluice(t, s)}
+				r.run(t)
 			})
 		}
 	})
 }
 
-func topicOf(c client) string { return "from-" + c.name }
-
-// readBack has a client write and read a topic, and returns what is in it.
-func readBack(t *testing.T, b *sluice, c client, topic string) map[id]record {
-	t.Helper()
-	group := "group-of-" + c.name
-	c.create(t, b, topic, partitions)
-	two := members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
-	two.balance(t, partitions)
-
-	var first []record
-	for _, codec := range c.codecs {
-		acked := c.produce(t, b, topic, codec, c.sample(codec, 60, partitions))
-		requireCodec(t, b, topic, codec, acked)
-		first = append(first, acked...)
+// plainName keeps what any store takes in a name.
+func plainName(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+		return r
 	}
-	if !c.choosesNothing {
-		records := c.sample("anywhere", 20, partitions)
-		for i := range records {
-			records[i].partition = anyPartition
-		}
-		first = append(first, c.produce(t, b, topic, "lz4", records)...)
-	}
-	all := index(t, first)
-	requireDense(t, all)
-	requireSame(t, c.name, all, two.read(t, len(all)))
-	requireOnePartitionEach(t, two)
-	two.leave()
-	requireCommitted(t, b, topic, group, all)
-
-	// The members come back and find only what came since.
-	second := c.produce(t, b, topic, "none", c.sample("later", 40, partitions))
-	two = members{c.consume(t, b, topic, group), c.consume(t, b, topic, group)}
-	two.balance(t, partitions)
-	second = append(second, c.produce(t, b, topic, "gzip", c.sample("latest", 40, partitions))...)
-	got := two.read(t, len(second))
-	two.leave()
-	requireSame(t, c.name+" after its restart", index(t, second), got)
-	all = index(t, append(first, second...))
-	requireDense(t, all)
-	requireCommitted(t, b, topic, group, all)
-	return all
+	return '_'
 }
 
-// requireOnePartitionEach checks that no partition's records went to two members.
-func requireOnePartitionEach(t *testing.T, ms members) {
-	t.Helper()
-	owner := map[int32]*member{}
-	for _, m := range ms {
-		records, _ := m.told()
-		if len(records) == 0 {
-			t.Errorf("%s has read nothing", m.name)
-		}
-		for _, r := range records {
-			if other := owner[r.partition]; other != nil && other != m {
-				t.Fatalf("two members have read partition %d", r.partition)
+// librdkafka is the newest one, as its Python package brings it.
+var librdkafka = client{name: "confluent-kafka-python", version: "2.16.1", core: true, command: pythonClient("confluent.py")}
+
+// clients are those whose programs lie in clients/. kcat has a file of its own.
+var clients = []client{
+	javaClient("4.4.0", true, nil),
+	javaClient("3.9.1", false, nil),
+	javaClient("2.8.2", false, nil),
+	javaClient("2.1.1", false, map[string]string{"admin": "half of the calls came with 2.3 and 2.5; the console tools of 2.1 are not run"}),
+	librdkafka,
+	{name: "confluent-kafka-python", version: "2.6.1", command: pythonClient("confluent.py", "confluent-kafka==2.6.1")},
+	{name: "confluent-kafka-python", version: "2.0.2", command: pythonClient("confluent.py", "confluent-kafka==2.0.2")},
+	{name: "kafka-python", version: "3.0.12", core: true, command: pythonClient("kafkapython.py"), plain: func(r *record) {
+		needsKeyOrValue(r)
+		for i := range r.headers {
+			if r.headers[i].value == nil {
+				r.headers[i].value = []byte{}
 			}
-			owner[r.partition] = m
 		}
-	}
-}
-
-// requireCommitted checks with another client that the group's committed offsets
-// are behind the last records.
-func requireCommitted(t *testing.T, b *sluice, topic, group string, records map[id]record) {
-	t.Helper()
-	want := map[int32]int64{}
-	for key := range records {
-		want[key.partition] = max(want[key.partition], key.offset+1)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	offsets, err := kadm.NewClient(connect(t, b)).FetchOffsets(ctx, group)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for p, next := range want {
-		if got, ok := offsets.Lookup(topic, p); !ok || got.At != next {
-			t.Errorf("group %s: partition %d is committed at %d, want %d", group, p, got.At, next)
+	}},
+	{name: "aiokafka", version: "0.14.0", core: true, command: pythonClient("aio.py"), plain: needsKeyOrValue},
+	{name: "kafkajs", version: "2.2.4", core: true, command: nodeClient("kafkajs"), lacks: map[string]string{
+		"produce/where it likes": "it tells only the first offset of each partition's batch, not where a record went",
+	}, plain: func(r *record) {
+		// Its headers are an object, so that names are unique, and it knows no null
+		// ones.
+		if len(r.headers) == 3 {
+			r.headers = r.headers[:1]
 		}
-	}
-}
-
-// requireCodec checks that the batches of records arrived compressed with the
-// codec: librdkafka and others silently send them as they are where ApiVersions
-// does not say what they expect.
-func requireCodec(t *testing.T, b *sluice, topic, codec string, records []record) {
-	t.Helper()
-	want := map[string]uint8{"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}[codec]
-	wanted := index(t, records)
-	from := map[int32]kgo.Offset{}
-	for at := range wanted {
-		from[at.partition] = kgo.NewOffset().AtStart()
-	}
-	cl := connect(t, b, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for left := len(wanted); left > 0; {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			t.Fatalf("%d records not found: %v", left, err)
+	}},
+	{name: "franz-go", version: "1.22.2", core: true, command: goClient("franz")},
+	{name: "Sarama", version: "1.61.1", command: goClient("sarama")},
+	{name: "kafka-go", version: "0.4.51", command: goClient("kafkago"), lacks: map[string]string{
+		"idempotent": "it has no idempotent producer",
+	}, plain: func(r *record) {
+		// Its reader tells empty ones as null.
+		if len(r.key) == 0 {
+			r.key = nil
 		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			if _, ok := wanted[id{r.Partition, r.Offset}]; !ok {
-				return
+		if len(r.value) == 0 {
+			r.value = nil
+		}
+		for i := range r.headers {
+			if len(r.headers[i].value) == 0 {
+				r.headers[i].value = nil
 			}
-			if left--; r.Attrs.CompressionType() != want {
-				t.Fatalf("%d/%d: the batch has codec %d, written with %s (%d)",
-					r.Partition, r.Offset, r.Attrs.CompressionType(), codec, want)
-			}
-		})
+		}
+	}},
+	{name: "confluent-kafka-go", version: "2.11.1", command: goClient("confluent")},
+}
+
+// needsKeyOrValue is for clients that refuse a record with neither.
+func needsKeyOrValue(r *record) {
+	if r.key == nil && r.value == nil {
+		r.key = []byte("a tombstone's")
 	}
 }
 
-// connect is a franz-go client of the broker that ends with the test.
-func connect(t *testing.T, b *sluice, opts ...kgo.Opt) *kgo.Client {
-	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.address)}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
+func javaClient(version string, core bool, lacks map[string]string) client {
+	return client{name: "Java", version: version, core: core, lacks: lacks, command: func(t *testing.T) ([]string, []string) {
+		return nil, []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+			"-cp", java(t, version), "Client"}
+	}}
+}
+
+// pythonClient is a script of clients/python, with the packages of its
+// requirements.txt or with these pins.
+func pythonClient(name string, pins ...string) func(t *testing.T) ([]string, []string) {
+	return func(t *testing.T) ([]string, []string) {
+		interpreter := ""
+		if len(pins) == 0 {
+			interpreter = python(t, filepath.Join("clients", "python"))
+		} else {
+			interpreter = venv(t, strings.Map(plainName, "python-"+pins[0]), strings.Join(pins, "\n"))
+		}
+		return []string{"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"},
+			[]string{interpreter, script("clients", "python", name)}
 	}
-	t.Cleanup(cl.Close)
-	return cl
+}
+
+func nodeClient(folder string) func(t *testing.T) ([]string, []string) {
+	return func(t *testing.T) ([]string, []string) {
+		return []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}, []string{"node", node(t, folder)}
+	}
+}
+
+// goClient is a program of the module clients/go.
+func goClient(folder string) func(t *testing.T) ([]string, []string) {
+	return func(t *testing.T) ([]string, []string) { return nil, []string{goProgram(t, folder)} }
 }

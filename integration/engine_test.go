@@ -116,7 +116,7 @@ func TestEnginesReadWhatClientsWrote(t *testing.T) {
 		c := librdkafka
 		c.create(t, b, topic, partitions)
 		var written []record
-		for _, codec := range c.codecs {
+		for _, codec := range allCodecs {
 			written = append(written, c.produce(t, b, topic, codec, c.sample(codec, 60, partitions))...)
 		}
 		want := index(t, written)

@@ -104,8 +104,12 @@ func decode(field string) ([]byte, error) {
 }
 
 func (r record) String() string {
-	return fmt.Sprintf("%d/%d at %d key %s value %.80s headers %v", r.partition, r.offset, r.timestamp,
-		encode(r.key), encode(r.value), r.headers)
+	headers := make([]string, len(r.headers))
+	for i, h := range r.headers {
+		headers[i] = fmt.Sprintf("%s=%.16s", h.name, encode(h.value))
+	}
+	return fmt.Sprintf("%d/%d at %d key %.40s value %.40s headers %v", r.partition, r.offset, r.timestamp,
+		encode(r.key), encode(r.value), headers)
 }
 
 func sameBytes(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
@@ -137,7 +141,7 @@ func requireSame(t *testing.T, reader string, want map[id]record, got []record) 
 		case seen[r.id()]:
 			complain("read %d/%d twice", r.partition, r.offset)
 		case !r.same(w):
-			complain("read %v\nwritten %v", r, w)
+			complain("read %v, written %v", r, w)
 		}
 		seen[r.id()] = true
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -31,11 +32,18 @@ func minioBinary(t *testing.T) string {
 // FOLDER/requirements.txt.
 func python(t *testing.T, folder string) string {
 	t.Helper()
-	pins := pinned(t, folder, "requirements.txt")
-	dir := installed(t, "python-"+filepath.Base(folder), pins, func(t *testing.T, dir string) {
+	return venv(t, "python-"+filepath.Base(folder), pinned(t, folder, "requirements.txt"))
+}
+
+// venv is the interpreter of a virtual environment with these packages.
+func venv(t *testing.T, name, pins string) string {
+	t.Helper()
+	dir := installed(t, name, pins, func(t *testing.T, dir string) {
 		sh(t, dir, nil, "python3", "-m", "venv", dir)
+		requirements := filepath.Join(dir, "requirements.txt")
+		write(t, requirements, pins)
 		sh(t, dir, nil, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check",
-			"--only-binary", ":all:", "-r", filepath.Join(source, folder, "requirements.txt"))
+			"--only-binary", ":all:", "-r", requirements)
 	})
 	return filepath.Join(dir, "bin", "python")
 }
@@ -57,17 +65,40 @@ func node(t *testing.T, folder string) string {
 	return path
 }
 
-// java is the class path of the client in clients/java, compiled.
-func java(t *testing.T) string {
+// java is the class path of the programs in clients/java, compiled with a version
+// of Apache Kafka's client.
+func java(t *testing.T, version string) string {
 	t.Helper()
-	pins := pinned(t, "clients", "java", "pom.xml") + pinned(t, "clients", "java", "Client.java")
-	dir := installed(t, "java", pins, func(t *testing.T, dir string) {
-		from := filepath.Join(source, "clients", "java")
-		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(from, "pom.xml"),
+	from := filepath.Join(source, "clients", "java")
+	programs := []string{"Client.java"}
+	if !strings.HasPrefix(version, "2.1.") {
+		programs = append(programs, "Administer.java")
+	}
+	pins := pinned(t, "clients", "java", "pom.xml")
+	for i, name := range programs {
+		pins += pinned(t, "clients", "java", name)
+		programs[i] = filepath.Join(from, name)
+	}
+	dir := installed(t, "java-"+version, pins, func(t *testing.T, dir string) {
+		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(from, "pom.xml"), "-Dkafka.version="+version,
 			"dependency:copy-dependencies", "-DoutputDirectory="+dir)
-		sh(t, dir, nil, "javac", "-cp", filepath.Join(dir, "*"), "-d", dir, filepath.Join(from, "Client.java"))
+		sh(t, dir, nil, append([]string{"javac", "-nowarn", "-cp", filepath.Join(dir, "*"), "-d", dir}, programs...)...)
 	})
 	return dir + string(os.PathListSeparator) + filepath.Join(dir, "*")
+}
+
+// goProgram is a program of the module clients/go, built: a module of its own, so
+// that the broker's does not grow by what clients need.
+func goProgram(t *testing.T, folder string) string {
+	t.Helper()
+	dir := filepath.Join(source, "clients", "go")
+	pins := pinned(t, "clients", "go", "go.sum") + pinned(t, "clients", "go", "wire", "wire.go") +
+		pinned(t, "clients", "go", folder, "main.go")
+	to := installed(t, "go-"+folder, pins, func(t *testing.T, to string) {
+		sh(t, dir, []string{"GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=1"}, "go", "build", "-trimpath", "-buildvcs=false",
+			"-o", filepath.Join(to, "client"), "./"+folder)
+	})
+	return filepath.Join(to, "client")
 }
 
 // kcat is the path of kcat, a Debian package. Root installs it; others are told to.

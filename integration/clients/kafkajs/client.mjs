@@ -72,23 +72,96 @@ async function produce (kafka, topic, codec) {
   await producer.disconnect()
 }
 
+function show (partition, m) {
+  const headers = Object.entries(m.headers ?? {}).flatMap(([name, value]) =>
+    [value].flat().map(v => `${name}=${encode(v)}`))
+  print('record', partition, m.offset, m.timestamp, encode(m.key), encode(m.value), headers.join(','))
+}
+
+// Its consumer always is a member of a group: one of its own, from sought places.
+async function read (kafka, topic, count, from) {
+  const [kind, number] = from.split('=')
+  const admin = kafka.admin()
+  await admin.connect()
+  const places = kind === 'timestamp'
+    ? await admin.fetchTopicOffsetsByTimestamp(topic, Number(number))
+    : (await admin.fetchTopicOffsets(topic)).map(p => ({ partition: p.partition, offset: kind === 'offset' ? number : p.low }))
+  const consumer = kafka.consumer({ groupId: `reader-${process.pid}-${Date.now()}` })
+  await consumer.connect()
+  await consumer.subscribe({ topic })
+  let left = Number(count)
+  await new Promise(resolve => {
+    consumer.run({
+      autoCommit: false,
+      eachMessage: async ({ partition, message: m }) => {
+        show(partition, m)
+        if (--left === 0) resolve()
+      },
+    })
+    for (const { partition, offset } of places) consumer.seek({ topic, partition, offset })
+  })
+  await consumer.disconnect()
+  await admin.disconnect()
+}
+
 async function consume (kafka, topic, groupId) {
-  const consumer = kafka.consumer({ groupId })
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 10000, heartbeatInterval: 1000 })
   consumer.on(consumer.events.GROUP_JOIN, e => print('assigned', (e.payload.memberAssignment[topic] ?? []).join(',')))
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
-  await consumer.run({
-    eachMessage: async ({ partition, message: m }) => {
-      const headers = Object.entries(m.headers ?? {}).flatMap(([name, value]) =>
-        [value].flat().map(v => `${name}=${encode(v)}`))
-      print('record', partition, m.offset, m.timestamp, encode(m.key), encode(m.value), headers.join(','))
-    },
-  })
+  await consumer.run({ eachMessage: async ({ partition, message: m }) => show(partition, m) })
   for await (const _ of createInterface({ input: process.stdin })) break
   await consumer.disconnect()
 }
 
+async function admin (kafka, topic, groupId) {
+  const admin = kafka.admin()
+  await admin.connect()
+  const partitions = async () => (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length
+  const offsets = async () => (await admin.fetchOffsets({ groupId, topics: [topic] }))[0].partitions
+    .filter(p => p.offset !== '-1')
+  const sum = of => of.reduce((total, n) => total + Number(n), 0)
+  const calls = {
+    brokers: async () => (await admin.describeCluster()).brokers.length,
+    topics: async () => (await admin.listTopics()).includes(topic) ? 'yes' : 'no',
+    partitions,
+    config: async () => {
+      await admin.alterConfigs({ validateOnly: false, resources: [
+        { type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configEntries: [{ name: 'retention.ms', value: '3600000' }] }] })
+      const answer = await admin.describeConfigs({ includeSynonyms: false, resources: [
+        { type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configNames: ['retention.ms'] }] })
+      return answer.resources[0].configEntries[0].configValue
+    },
+    ends: async () => sum((await admin.fetchTopicOffsets(topic)).map(p => p.high)),
+    'delete-records': async () => {
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '5' }] })
+      return (await admin.fetchTopicOffsets(topic)).find(p => p.partition === 0).low
+    },
+    groups: async () => (await admin.listGroups()).groups.some(g => g.groupId === groupId) ? 'yes' : 'no',
+    group: async () => (await admin.describeGroups([groupId])).groups[0].state,
+    'group-offsets': async () => sum((await offsets()).map(p => p.offset)),
+    'alter-offsets': async () => {
+      await admin.setOffsets({ groupId, topic, partitions: [{ partition: 0, offset: '3' }] })
+      return (await offsets()).find(p => p.partition === 0).offset
+    },
+    'delete-group': async () => { await admin.deleteGroups([groupId]); return 'done' },
+    'add-partitions': async () => {
+      await admin.createPartitions({ topicPartitions: [{ topic, count: 6 }] })
+      return partitions()
+    },
+    'delete-topic': async () => { await admin.deleteTopics({ topics: [topic] }); return 'done' },
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    try {
+      print('admin', name, await call())
+    } catch (e) {
+      print('failed', name, String(e))
+    }
+  }
+  await admin.disconnect()
+}
+
 const [command, brokers, ...rest] = process.argv.slice(2)
-await { create, produce, consume }[command](
+await { create, produce, read, consume, admin }[command](
   new Kafka({ brokers: brokers.split(','), logLevel: logLevel.WARN }), ...rest)
 process.exit(0)

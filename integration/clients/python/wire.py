@@ -40,6 +40,24 @@ def record(partition, offset, timestamp, key, value, headers):
     print("record", partition, offset, timestamp, encode(key), encode(value), pairs, sep="\t", flush=True)
 
 
+def place(argument):
+    """A place to read from: ("earliest", 0), ("offset", N) or ("timestamp", MS)."""
+    kind, _, number = argument.partition("=")
+    return kind, int(number or 0)
+
+
+def tell(call, f):
+    """Prints what an admin call answered, or its error."""
+    try:
+        print("admin", call, f(), sep="\t", flush=True)
+    except Exception as e:
+        print("failed", call, repr(e).replace("\n", " "), sep="\t", flush=True)
+
+
+def yes_no(there):
+    return "yes" if there else "no"
+
+
 def asked_to_leave():
     """An event that is set when a line comes on standard input."""
     leave = threading.Event()
