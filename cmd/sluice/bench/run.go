@@ -1,0 +1,245 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// run is one run of a load.
+type run struct {
+	Load
+	producers []*kgo.Client
+	consumers []*kgo.Client
+
+	began                         time.Time
+	measure                       time.Time // what was meant to be sent before it is warm-up
+	sent, acked, failed, consumed atomic.Int64
+	// Acked and consumed in the measured time, and when that ended.
+	measuredAcks, measuredReads atomic.Int64
+	ack, endToEnd, second       *histogram
+
+	series []Second // owned by watch
+}
+
+func newRun(l Load) *run {
+	return &run{Load: l, ack: newHistogram(), endToEnd: newHistogram(), second: newHistogram()}
+}
+
+// drained is how long consumers may take to read what is left when the sending ends.
+const drained = time.Minute
+
+// prepare makes the topics and the clients, and waits until all work.
+func (r *run) prepare(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if err := r.makeTopics(ctx); err != nil {
+		return err
+	}
+	for range r.Consumers {
+		c, err := r.consumer()
+		if err != nil {
+			return err
+		}
+		r.consumers = append(r.consumers, c)
+	}
+	for range r.Producers {
+		p, err := r.producer()
+		if err != nil {
+			return err
+		}
+		r.producers = append(r.producers, p)
+		s := &slab{load: &r.Load}
+		for _, topic := range r.topics() {
+			if err := p.ProduceSync(ctx, s.record(topic, time.Time{})).FirstErr(); err != nil {
+				return fmt.Errorf("first record: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) makeTopics(ctx context.Context) error {
+	c, err := kgo.NewClient(kgo.SeedBrokers(r.Brokers...), kgo.ClientID("sluice-bench"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	answers, err := kadm.NewClient(c).CreateTopics(ctx, r.Partitions, 1, r.Configs, r.topics()...)
+	if err != nil {
+		return fmt.Errorf("making topics: %w", err)
+	}
+	for name, answer := range answers {
+		if errors.Is(answer.Err, kerr.TopicAlreadyExists) {
+			return fmt.Errorf("topic %s: %w: a load wants a topic of its own; choose another name", name, answer.Err)
+		}
+		if answer.Err != nil {
+			return fmt.Errorf("topic %s: %w: %s", name, answer.Err, answer.ErrMessage)
+		}
+	}
+	return nil
+}
+
+func (r *run) close() {
+	for _, c := range append(r.producers, r.consumers...) {
+		c.CloseAllowingRebalance()
+	}
+}
+
+// run sends and reads.
+func (r *run) run(ctx context.Context) (Result, error) {
+	r.began = time.Now()
+	r.measure = r.began.Add(r.WarmUp)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var group sync.WaitGroup
+	if r.Workload != Backlog {
+		r.startReading(reading, &group)
+	}
+	group.Go(func() { r.watch(reading) })
+	var before, after cost
+	costs := make(chan cost, 1)
+	group.Go(func() { // what the broker has used when the warm-up ends
+		select {
+		case <-time.After(time.Until(r.measure)):
+		case <-reading.Done():
+		}
+		costs <- r.Watch.cost(ctx)
+	})
+	var sending sync.WaitGroup
+	for i, p := range r.producers {
+		sending.Go(func() { r.send(ctx, p, i) })
+	}
+	sending.Wait()
+	ended := time.Now()
+	before = <-costs
+	reads := ended
+	if r.Workload == Backlog {
+		before = r.Watch.cost(ctx)
+		reads = time.Now()
+		r.measure = time.Time{} // everything counts
+		r.startReading(reading, &group)
+	}
+	r.drain(ctx)
+	after = r.Watch.cost(ctx)
+	finished := time.Now()
+	stop()
+	group.Wait()
+	result := r.result()
+	result.Elapsed = ended.Sub(r.began)
+	measured := ended.Sub(r.began.Add(r.WarmUp)).Seconds()
+	result.Produced = float64(r.measuredAcks.Load()) / measured
+	if r.Consumers > 0 {
+		if r.Workload == Backlog {
+			measured = finished.Sub(reads).Seconds()
+		}
+		result.Read = float64(r.measuredReads.Load()) / measured / float64(r.Consumers)
+	}
+	result.Series, result.Ack, result.EndToEnd = r.series, r.ack.curve(), r.endToEnd.curve()
+	result.Usage = r.Watch.usage(before, after, r.measuredAcks.Load())
+	result.ClientCPU = after.own - before.own
+	return result, ctx.Err()
+}
+
+// drain waits until everything that was acked has been consumed, or long enough.
+func (r *run) drain(ctx context.Context) {
+	last, at := int64(-1), time.Now()
+	for ctx.Err() == nil && r.consumed.Load() < r.acked.Load()*int64(r.Consumers) {
+		if n := r.consumed.Load(); n != last {
+			last, at = n, time.Now()
+		} else if time.Since(at) > drained {
+			return // it will not come; the numbers tell
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (r *run) startReading(ctx context.Context, group *sync.WaitGroup) {
+	for _, c := range r.consumers {
+		group.Go(func() { r.consume(ctx, c) })
+	}
+}
+
+func (r *run) consume(ctx context.Context, c *kgo.Client) {
+	var latencies []time.Duration
+	for ctx.Err() == nil {
+		fetches := c.PollFetches(ctx)
+		now := time.Now()
+		measure := r.measure.UnixNano()
+		if r.measure.IsZero() {
+			measure = 1
+		}
+		count := int64(0)
+		latencies = latencies[:0]
+		fetches.EachRecord(func(record *kgo.Record) {
+			at := stamped(record.Value)
+			if at == 0 {
+				return
+			}
+			count++
+			if at >= measure {
+				latencies = append(latencies, time.Duration(now.UnixNano()-at))
+			}
+		})
+		r.endToEnd.record(latencies...)
+		r.second.record(latencies...)
+		r.measuredReads.Add(int64(len(latencies)))
+		r.consumed.Add(count)
+	}
+}
+
+// promise takes the answer to a record.
+func (r *run) promise(record *kgo.Record, err error) {
+	if err != nil {
+		r.failed.Add(1)
+		return
+	}
+	r.acked.Add(1)
+	if at := stamped(record.Value); at >= r.began.Add(r.WarmUp).UnixNano() {
+		r.measuredAcks.Add(1)
+		r.ack.record(time.Duration(time.Now().UnixNano() - at))
+	}
+}
+
+// watch tells the progress and keeps the series, a second at a time.
+func (r *run) watch(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var acked, consumed int64
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		s := r.second.take()
+		a, c := r.acked.Load(), r.consumed.Load()
+		r.series = append(r.series, Second{
+			At: int(time.Since(r.began).Seconds()), Acked: a - acked, Consumed: c - consumed, P50: s.P50, P99: s.P99,
+		})
+		acked, consumed = a, c
+		r.Watch.sample()
+		if r.Progress != nil {
+			r.Progress(r.result())
+		}
+	}
+}
+
+func (r *run) result() Result {
+	return Result{
+		Name: r.Name, Workload: r.Workload, Rate: r.Rate, Size: r.Size, Topics: r.Topics, Partition: r.Partitions,
+		Producers: r.Producers, Consumers: r.Consumers, Client: r.Client.Name, Linger: r.Client.Linger, Codec: string(r.Codec), Acks: r.Acks,
+		Sent: r.sent.Load(), Acked: r.acked.Load(), Consumed: r.consumed.Load(), Failed: r.failed.Load(),
+		Elapsed: time.Since(r.began), Ack: r.ack.latency(), EndToEnd: r.endToEnd.latency(),
+	}
+}
