@@ -19,7 +19,7 @@ import (
 
 // env is what all topics of a broker share: the store, the bounds, the caches.
 type env struct {
-	store   object.Store
+	store   *object.Tally
 	options Options
 	log     *slog.Logger
 	budget  *delta.Budget
@@ -63,7 +63,7 @@ func newEnv(store object.Store, options Options) *env {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &env{
-		store: store, options: options, log: options.Log,
+		store: object.NewTally(store), options: options, log: options.Log,
 		budget:   delta.NewBudget(options.PutsPerSecond),
 		metrics:  newMetrics(options.Registerer),
 		tails:    newTailCache(options.TailBytes),

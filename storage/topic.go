@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sluice/storage/delta"
+	"sluice/storage/object"
 )
 
 // TopicInfo is what the catalogue knows of a topic without opening its table.
@@ -40,6 +41,8 @@ type Topic struct {
 	name     string
 	defaults map[string]string
 	closed   func(reason error) // tells Topics that this Topic is of no use any more
+	calls    *object.Calls      // of the store, from the opening on
+	uncount  func()             // ends their count
 
 	epoch     int32 // our leader epoch
 	lastEpoch int32 // the one before we took over
@@ -77,8 +80,14 @@ type partition struct {
 }
 
 // openTopic loads a topic's table and takes it over.
-func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[string]string, closed func(error)) (*Topic, error) {
+func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[string]string, closed func(error)) (t *Topic, err error) {
 	began := time.Now()
+	calls, uncount := env.store.Watch(info.Name)
+	defer func() {
+		if err != nil {
+			uncount()
+		}
+	}()
 	log := env.newLog(info.Name)
 	var tail []*delta.Entry
 	snap, err := log.Open(ctx, func(e *delta.Entry) { tail = append(tail, e) })
@@ -98,8 +107,9 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if properties.deleted {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, info.Name)
 	}
-	t := &Topic{
+	t = &Topic{
 		env: env, log: log, id: snap.Metadata.ID, name: info.Name, defaults: defaults, closed: closed,
+		calls: calls, uncount: uncount,
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
 		resolving: make(chan struct{}, 1),
 	}
@@ -457,6 +467,7 @@ func (t *Topic) end(reason error) {
 	for _, p := range partitions {
 		t.env.tails.close(&p.tail)
 	}
+	t.uncount()
 	t.closed(reason)
 }
 

@@ -90,6 +90,9 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 		catalogue.Close(ctx)
 		return nil, err
 	}
+	if options.Registerer != nil {
+		options.Registerer.MustRegister(newTopicGauges(ts.openTopics))
+	}
 	ts.group.Go(ts.tend)
 	ts.group.Go(ts.watch)
 	return ts, nil

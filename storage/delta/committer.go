@@ -46,6 +46,7 @@ type Committer[T any] struct {
 	cancel context.CancelFunc
 
 	uploads putLatencies // of data files
+	shown   shown
 
 	// Owned by run.
 	snap     *Snapshot
@@ -237,6 +238,7 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 	if snap.Checkpoint >= 0 { // what lies behind it is not known
 		c.upkeep.cleaned = -worthCleaning
 	}
+	c.show()
 	go c.run()
 	return c
 }
@@ -371,6 +373,7 @@ func (c *Committer[T]) run() {
 			next = min(next, held)
 		}
 		timer.Reset(next)
+		c.show()
 		select {
 		case <-c.wake:
 		case <-timer.C:
@@ -736,6 +739,7 @@ func (c *Committer[T]) settle(p *put[T]) error {
 		return err
 	}
 	c.snap.Proved = p.now
+	c.show()
 	c.mu.Lock()
 	c.sealed = c.sealed[len(p.pools):]
 	c.mu.Unlock()
