@@ -165,7 +165,6 @@ func TestAStoreThatLosesAnswersLosesAndDoublesNoRecord(t *testing.T) {
 		store := w.store.(*mem.Store)
 		producer := w.client()
 		w.produce(producer, "t", 0, 1)
-		store.SetLatency(mem.S3Express(), 7)
 		store.SetFaults(mem.Chaos(7, 0.2))
 		for i := 1; i < 50; i++ {
 			w.produce(producer, "t", i, i+1)

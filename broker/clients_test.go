@@ -25,6 +25,7 @@ import (
 	"sluice/storage/check"
 	"sluice/storage/check/checktest"
 	"sluice/storage/object"
+	"sluice/storage/object/latency"
 	"sluice/storage/object/mem"
 )
 
@@ -187,7 +188,7 @@ func TestWhatIsProducedIsConsumedWithEachCodec(t *testing.T) {
 }
 
 func TestAConsumerAtTheEndIsWokenByACommit(t *testing.T) {
-	inWorld(t, func(w *world) { w.store.(*mem.Store).SetLatency(mem.S3Express(), 1) }, func(w *world) {
+	inWorld(t, func(w *world) { w.store = latency.New(w.store, latency.S3Express(), 1) }, func(w *world) {
 		producer, consumer := w.client(), w.client(from("t", kgo.NewOffset().AtStart()), kgo.FetchMaxWait(30*time.Second))
 		w.produce(producer, "t", 0, 1)
 		w.consume(consumer, 0, 1)

@@ -31,7 +31,7 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	b := bounds{
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
 		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), fetch: share(16, d.FetchMemory),
-		pace: paceOf(u, s3Endpoint()),
+		pace: paceOf(u, s3Endpoint(), s.storeLatency),
 	}
 	if s.putsPerSecond >= 0 {
 		b.pace.puts = float64(s.putsPerSecond)
@@ -87,11 +87,18 @@ type pace struct {
 var (
 	localPace  = pace{50 * time.Millisecond, 0}
 	serverPace = pace{50 * time.Millisecond, 500}
-	amazonPace = pace{200 * time.Millisecond, 100}
+	amazonPace = pace{150 * time.Millisecond, 100}
+	// A put to S3 Express takes 9 ms and costs less than a quarter.
+	expressPace = pace{20 * time.Millisecond, 500}
 )
 
-func paceOf(u storeURL, endpoint string) pace {
+// paceOf is the pace of a store, or of the one that its latency resembles.
+func paceOf(u storeURL, endpoint, latency string) pace {
 	switch {
+	case latency == "s3-standard":
+		return amazonPace
+	case latency == "s3-express":
+		return expressPace
 	case u.scheme != "s3":
 		return localPace
 	case endpoint != "":

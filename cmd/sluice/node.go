@@ -14,6 +14,7 @@ import (
 	"sluice/offsets"
 	"sluice/storage"
 	"sluice/storage/object"
+	"sluice/storage/object/latency"
 )
 
 // openTimeout bounds the start on a store that answers slowly or not at all.
@@ -50,6 +51,10 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 		return nil, err
 	}
 	n.unlock = unlock
+	if profile, ok := latency.Profiles[s.storeLatency]; ok {
+		log.Warn("the store is slowed down, for measurements (sluice.store.latency)", "to", s.storeLatency)
+		store = latency.New(store, profile(), 1)
+	}
 	n.store = object.NewMeter(store, n.metrics)
 	if n.probe, err = probeStore(ctx, n.store, log); err != nil {
 		return nil, err

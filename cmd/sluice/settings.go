@@ -50,6 +50,9 @@ type settings struct {
 	// the kind of store (sluice.store.puts.per.second).
 	putsPerSecond int64
 	pprof         bool // serve profiles on the http address
+	// storeLatency names the profile that the store is slowed down to, "none" for as
+	// it is (sluice.store.latency).
+	storeLatency string
 
 	unknown  []string // where settings came from that nobody knows, sorted
 	unserved []string // the same for protection that Sluice does not have yet
@@ -69,6 +72,7 @@ func newSettings(properties map[string]property) (settings, error) {
 
 		putsPerSecond: r.number("sluice.store.puts.per.second", -1, 0, 1_000_000),
 		pprof:         r.boolean("sluice.http.pprof", false),
+		storeLatency:  r.oneOf("sluice.store.latency", "none", "s3-standard", "s3-express"),
 
 		rebalanceDelay:    r.ms("group.initial.rebalance.delay.ms", defaultRebalanceDelay),
 		minSessionTimeout: r.ms("group.min.session.timeout.ms", 0),

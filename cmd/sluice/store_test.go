@@ -197,11 +197,17 @@ func TestBoundsStayBelowHalfOfASmallMemory(t *testing.T) {
 }
 
 func TestStoresHaveTheirPace(t *testing.T) {
-	if got := paceOf(storeURL{scheme: "s3"}, ""); got != amazonPace {
+	if got := paceOf(storeURL{scheme: "s3"}, "", "none"); got != amazonPace {
 		t.Errorf("Amazon: %v", got)
 	}
-	if got := paceOf(storeURL{scheme: "s3"}, "http://minio:9000"); got != serverPace {
+	if got := paceOf(storeURL{scheme: "s3"}, "http://minio:9000", "none"); got != serverPace {
 		t.Errorf("MinIO: %v", got)
+	}
+	if got := paceOf(storeURL{scheme: "file"}, "", "s3-standard"); got != amazonPace {
+		t.Errorf("as slow as Amazon: %v", got)
+	}
+	if _, err := fromEnvironment(t, "SLUICE_STORE_LATENCY=tape"); err == nil {
+		t.Error("a latency that nobody knows is taken")
 	}
 	s, err := fromEnvironment(t, "SLUICE_STORE_PUTS_PER_SECOND=7")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/storage/object"
+	"sluice/storage/object/latency"
 	"sluice/storage/object/mem"
 )
 
@@ -56,8 +57,7 @@ func left(t *testing.T, s object.Store) (keys []string) {
 func TestProbeAcceptsASoundStoreAndMeasuresIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := mem.New()
-		slow := s.Handle()
-		slow.SetLatency(mem.S3Standard(), 1)
+		slow := latency.New(s, latency.S3Standard(), 1)
 		start := time.Now()
 		report, err := object.Probe(t.Context(), slow)
 		if err != nil {

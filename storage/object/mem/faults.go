@@ -2,8 +2,11 @@ package mem
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"time"
 
 	"sluice/storage/object"
@@ -79,14 +82,14 @@ type attemptKey struct {
 	key  string
 }
 
-// do runs one request: the latency of the profile around apply, and the fault.
+// do runs one request and its fault.
 func (s *Store) do(ctx context.Context, req Request, apply func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	faults, latency := s.faults, s.latency
-	if faults != nil || latency != nil {
+	faults := s.faults
+	if faults != nil {
 		if s.attempts == nil {
 			s.attempts = map[attemptKey]int{}
 		}
@@ -99,8 +102,7 @@ func (s *Store) do(ctx context.Context, req Request, apply func() error) error {
 	if faults != nil {
 		f = faults(req)
 	}
-	travel := latency.of(req) / 2 // there, and the same back
-	if err := wait(ctx, f.Delay+travel); err != nil {
+	if err := wait(ctx, f.Delay); err != nil {
 		return err
 	}
 	answer := func() error {
@@ -109,7 +111,6 @@ func (s *Store) do(ctx context.Context, req Request, apply func() error) error {
 		}
 		return ErrInjected
 	}
-	var err error
 	switch f.Outcome {
 	case Refuse:
 		return answer()
@@ -128,14 +129,8 @@ func (s *Store) do(ctx context.Context, req Request, apply func() error) error {
 		return ctx.Err()
 	case Twice:
 		_ = apply()
-		err = apply()
-	default:
-		err = apply()
 	}
-	if late := wait(ctx, travel); late != nil {
-		return late // applied, but the caller did not wait for the answer
-	}
-	return err
+	return apply()
 }
 
 // wait sleeps for d or until ctx is done.
@@ -179,4 +174,15 @@ func Chaos(seed uint64, share float64) Faults {
 		}
 		return f
 	}
+}
+
+// random returns a source that depends on the request and seed only.
+func (req Request) random(seed uint64) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(req.Kind))
+	h.Write([]byte(req.Key))
+	var attempt [8]byte
+	binary.LittleEndian.PutUint64(attempt[:], uint64(req.Attempt))
+	h.Write(attempt[:])
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }

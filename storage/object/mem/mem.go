@@ -46,8 +46,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	faults   Faults
-	latency  *latency
-	attempts map[attemptKey]int // requests so far; kept only with faults or latency
+	attempts map[attemptKey]int // requests so far; kept only with faults
 }
 
 // New returns a handle on a new root that nothing else refers to.
@@ -79,7 +78,7 @@ func newRoot(url string) *root {
 	return &root{url: url, now: time.Now, objects: map[string]stored{}}
 }
 
-// Handle returns one more handle on the root of s, without faults and latency.
+// Handle returns one more handle on the root of s, without faults.
 func (s *Store) Handle() *Store { return &Store{root: s.root} }
 
 // SetClock replaces the clock of the root, for all handles on it. A nil now is

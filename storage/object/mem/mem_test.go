@@ -3,8 +3,6 @@ package mem_test
 import (
 	"context"
 	"errors"
-	"math"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,40 +135,6 @@ func TestTheClockCanBeShifted(t *testing.T) {
 	}
 	if o, _ := s.Get(t.Context(), "none", object.Range{}); !o.Now.Equal(noon.Add(time.Hour)) {
 		t.Errorf("not found at %v", o.Now)
-	}
-}
-
-func TestLatencyFollowsItsProfileAndItsSeed(t *testing.T) {
-	run := func(seed uint64) (took []time.Duration) {
-		synctest.Test(t, func(t *testing.T) {
-			s := mem.New()
-			s.SetLatency(mem.S3Standard(), seed)
-			for range 4000 {
-				start := time.Now()
-				if _, err := s.Put(t.Context(), "k", nil); err != nil {
-					t.Fatal(err)
-				}
-				took = append(took, time.Since(start))
-			}
-		})
-		return took
-	}
-	first := run(1)
-	if !slices.Equal(first, run(1)) {
-		t.Error("one seed gave two series")
-	}
-	if slices.Equal(first, run(2)) {
-		t.Error("two seeds gave one series")
-	}
-	slices.Sort(first)
-	for _, q := range []struct {
-		share float64
-		want  time.Duration
-	}{{0.5, 42 * time.Millisecond}, {0.99, 166 * time.Millisecond}} {
-		got := first[int(q.share*float64(len(first)))]
-		if math.Abs(got.Seconds()/q.want.Seconds()-1) > 0.15 {
-			t.Errorf("quantile %v is %v, want about %v", q.share, got, q.want)
-		}
 	}
 }
 
