@@ -14,6 +14,7 @@ import (
 func TestDeletedRecordsAreGapsInTheTailToo(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{})
+	r.gaps = true
 	topic := r.open("t", 1)
 	numbers(t, topic, 0, 30)
 	if got := consume(t, topic, 0, 0); len(got) != 30 {
@@ -37,6 +38,7 @@ func TestDeletedRecordsAreGapsInTheTailToo(t *testing.T) {
 func TestAReaderGoesOnBehindRecordsThatAreAllDeleted(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{})
+	r.gaps = true
 	topic := r.open("t", 1)
 	numbers(t, topic, 0, 20)
 	e := newEngine(t, store.Handle(), "t")
@@ -94,6 +96,7 @@ func TestAParkedConsumerHearsOfAnotherWritersEntryWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
 		r := start(t, store, Options{})
+		r.gaps = true
 		topic := r.open("t", 1)
 		closed := r.create("closed", 1)
 		numbers(t, topic, 0, 3)

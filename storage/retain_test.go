@@ -134,7 +134,7 @@ func TestUpkeepRunsByItselfAndFreesTheStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &root{t, store, topics}
+		r := &root{t: t, store: store, Topics: topics}
 		topic := r.createWith("t", 1, map[string]string{"retention.ms": "600000"})
 		for range 20 {
 			appendAt(t, topic, 0, time.Now(), 100)
@@ -162,7 +162,7 @@ func TestALogKeepsAsManyVersionsAsItsTopicSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &root{t, store, topics}
+		r := &root{t: t, store: store, Topics: topics}
 		topic := r.createWith("t", 1, map[string]string{"sluice.table.history.versions": "1000"})
 		for range 2500 {
 			mustAppend(t, topic, 0, "x")

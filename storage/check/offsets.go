@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -109,7 +110,8 @@ func (c *checker) checkPlaces(p *places, whole bool) error {
 			c.beyond(p, n, over, "the next offset is %d", part.Next)
 		}
 	}
-	if c.options.Dense && whole && p.unknown == 0 {
+	byKey := strings.Contains(s.metadata.Configuration["sluice.cleanup.policy"], "compact")
+	if c.options.Dense && whole && p.unknown == 0 && !byKey {
 		for i := range c.Partitions {
 			c.checkDense(int32(i), clusters(p.partitions[int32(i)]))
 		}
