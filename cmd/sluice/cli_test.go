@@ -48,6 +48,9 @@ func TestWrongUseExitsWithTwoAndPointsToHelp(t *testing.T) {
 		"table describe x --store s3://":       "names no bucket",
 		"table writers x everybody":            "want any or sluice",
 		"table yield x --for 11m":              "want between 1s and 10m",
+		"check":                                "name a topic",
+		"check x --all":                        "give either",
+		"check x --store s3://":                "names no bucket",
 		"health --http off":                    "nothing to ask",
 	} {
 		code, stdout, stderr := command(t, "", strings.Fields(args)...)

@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			fmt.Fprintln(stderr, indent(todo))
 		}
 	}
+	if _, open := errors.AsType[unchecked](err); open {
+		return exitUsage // of no use to a script that asks whether a table is sound
+	}
 	if !began(cmd) || isUsage(err) {
 		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
@@ -95,6 +98,7 @@ read it, and every Delta engine reads the same bytes.
 		newProduce(),
 		newConsume(),
 		newTable(),
+		newCheck(),
 		newBench(),
 		newHealth(),
 		newVersion(),
