@@ -173,11 +173,11 @@ func (ts *Topics) Budget() *delta.Budget { return ts.env.budget }
 // All lists the topics, sorted by name, from memory.
 func (ts *Topics) All() []TopicInfo {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
 	all := make([]TopicInfo, 0, len(ts.infos))
 	for name := range ts.infos {
 		all = append(all, ts.current(name))
 	}
+	ts.mu.Unlock()
 	slices.SortFunc(all, func(a, b TopicInfo) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -345,13 +345,26 @@ func (ts *Topics) clash(name string) string {
 	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	plain := strings.ReplaceAll(name, ".", "_")
 	for other := range ts.infos {
-		if strings.ReplaceAll(other, ".", "_") == plain {
+		if sameMetricName(name, other) {
 			return other
 		}
 	}
 	return ""
+}
+
+// sameMetricName reports whether names differ in '.' and '_' at most. It allocates
+// nothing: each creation compares with all topics.
+func sameMetricName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && (a[i] != '.' || b[i] != '_') && (a[i] != '_' || b[i] != '.') {
+			return false
+		}
+	}
+	return true
 }
 
 // Delete deletes a topic: a commit that takes all files out of its table and
