@@ -63,6 +63,9 @@ func (t *Topic) tend(ctx context.Context, now time.Time) {
 	if err := t.retain(ctx, now); err != nil && ctx.Err() == nil && t.reason() == nil {
 		t.env.log.Warn("retention is put off", "topic", t.name, "err", err)
 	}
+	if err := t.sweepOrphans(ctx, now); err != nil && ctx.Err() == nil && t.reason() == nil {
+		t.env.log.Warn("the sweep of orphans is put off", "topic", t.name, "err", err)
+	}
 	t.committer.Tend()
 }
 

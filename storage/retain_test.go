@@ -145,6 +145,7 @@ func TestUpkeepRunsByItselfAndFreesTheStore(t *testing.T) {
 		if err != nil || objects != 0 || logStart(t, topic, 0) != 20 {
 			t.Error(objects, "data files are left in the store, log start", logStart(t, topic, 0), err)
 		}
+		time.Sleep(3 * 24 * time.Hour) // the last sweep of orphans is over, too
 		requests := 0
 		store.SetFaults(func(mem.Request) mem.Fault { requests++; return mem.Fault{} })
 		time.Sleep(24 * time.Hour)

@@ -68,6 +68,8 @@ type Topic struct {
 	sinceCheck int // entries since it was last looked for files to compact
 
 	resolving chan struct{} // capacity 1, held by who reads unresolved files
+
+	sweep sweep // owned by Topics.tend
 }
 
 // partition is a partition's offsets and the cached end of its log. Guarded by

@@ -94,6 +94,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 		options.Registerer.MustRegister(newTopicGauges(ts.openTopics))
 	}
 	ts.group.Go(ts.tend)
+	ts.group.Go(ts.round)
 	ts.group.Go(ts.watch)
 	return ts, nil
 }

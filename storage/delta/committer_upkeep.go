@@ -62,6 +62,24 @@ func (c *Committer[T]) Tend() {
 	}
 }
 
+// Rest waits until no upkeep is under way, or until ctx or the committer ends.
+func (c *Committer[T]) Rest(ctx context.Context) error {
+	for {
+		busy := false
+		err := c.ProposeNow(ctx, func(*Snapshot) (*Entry, error) { // on run's goroutine
+			busy = c.upkeep.running || len(c.tend) > 0
+			return nil, nil
+		})
+		if err != nil || !busy {
+			return err
+		}
+		sleep(ctx, restPause)
+	}
+}
+
+// restPause is the time between two looks of Rest.
+const restPause = 100 * time.Millisecond
+
 // maintainLate starts the upkeep of a table that is not written to.
 func (c *Committer[T]) maintainLate() {
 	u, s := &c.upkeep, c.snap
@@ -69,11 +87,14 @@ func (c *Committer[T]) maintainLate() {
 		return
 	}
 	now := time.Now()
+	expired := len(s.Expired(now))
 	switch {
 	case c.quietTail(now), c.idleLog(now):
 		c.startUpkeep(true)
-	case len(s.Expired(now)) > 0:
-		c.startUpkeep(false)
+	case expired > 0:
+		// With the last tombstones gone a checkpoint is worth it: until then whoever
+		// opens the table finds them in the log, and would look for their files.
+		c.startUpkeep(expired == len(s.Tombstones) && s.Checkpoint < s.Version)
 	}
 }
 
