@@ -17,6 +17,8 @@ type store struct {
 	name string
 	url  string   // for --store
 	env  []string // for sluice and for engines
+	// wake starts the store's server again if the test has ended it; nil: there is none.
+	wake func(t *testing.T)
 }
 
 // table is the URL of a table in the store as Delta engines take it.
@@ -85,7 +87,14 @@ func (p *process) ready(t *testing.T, url string) {
 
 // store is a store in a bucket, which sluice makes.
 func (m *minio) store(path string) store {
-	return store{name: "MinIO", url: "s3://" + path, env: m.credentials(minioUser, minioPassword)}
+	wake := func(t *testing.T) {
+		select {
+		case <-m.ended:
+			m.restart(t)
+		default:
+		}
+	}
+	return store{name: "MinIO", url: "s3://" + path, env: m.credentials(minioUser, minioPassword), wake: wake}
 }
 
 // credentials is the environment of a client of this server. Profiles of the
@@ -111,6 +120,7 @@ type sluice struct {
 func startSluice(t *testing.T, s store, args ...string) *sluice {
 	t.Helper()
 	b := &sluice{store: s, args: args}
+	t.Cleanup(func() { checkTables(t, s) }) // when the broker has ended
 	b.address = "127.0.0.1:" + strconv.Itoa(freePort(t))
 	b.http = "127.0.0.1:" + strconv.Itoa(freePort(t))
 	b.restart(t)
