@@ -42,7 +42,7 @@ func (c client) create(t *testing.T, b *sluice, topic string, partitions int) {
 	t.Helper()
 	p := c.start(t, "create", b.address, topic, strconv.Itoa(partitions))
 	if code := p.wait(clientTimeout); code != 0 {
-		t.Fatalf("%s can not create a topic: exit code %d", c.name, code)
+		t.Fatalf("%s can not create a topic: exit code %d: %s", c.name, code, p.complaint())
 	}
 }
 
@@ -57,6 +57,18 @@ func (c client) sample(tag string, n int, partitions int32) []record {
 	return records
 }
 
+// complaint is what a program that failed said of it: the last line on standard
+// error that names an error, else the last one.
+func (p *process) complaint() string {
+	all := p.err.sofar()
+	for _, line := range slices.Backward(all) {
+		if strings.Contains(line, "rror") || strings.Contains(line, "xception") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return p.err.tail(1)
+}
+
 // produce writes records and returns them as they were acked: with partitions and
 // offsets, in the order written.
 func (c client) produce(t *testing.T, b *sluice, topic, codec string, records []record) []record {
@@ -67,7 +79,7 @@ func (c client) produce(t *testing.T, b *sluice, topic, codec string, records []
 	}
 	p.in.Close()
 	if code := p.wait(clientTimeout); code != 0 {
-		t.Fatalf("%s can not produce with %s: exit code %d", c.name, codec, code)
+		t.Fatalf("%s can not produce with %s: exit code %d: %s", c.name, codec, code, p.complaint())
 	}
 	acked := slices.Clone(records)
 	count := 0
@@ -109,7 +121,7 @@ func (c client) read(t *testing.T, b *sluice, topic string, count int, from stri
 	t.Helper()
 	p := c.start(t, "read", b.address, topic, strconv.Itoa(count), from)
 	if code := p.wait(clientTimeout); code != 0 {
-		t.Fatalf("%s can not read from %s: exit code %d", c.name, from, code)
+		t.Fatalf("%s can not read from %s: exit code %d: %s", c.name, from, code, p.complaint())
 	}
 	m := &member{process: p, parse: parseConsumed}
 	records, _ := m.told()

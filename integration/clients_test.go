@@ -60,14 +60,10 @@ var clients = []client{
 	{name: "confluent-kafka-python", version: "2.0.2", command: pythonClient("confluent.py", "confluent-kafka==2.0.2")},
 	{name: "kafka-python", version: "3.0.12", core: true, command: pythonClient("kafkapython.py"), plain: func(r *record) {
 		needsKeyOrValue(r)
-		for i := range r.headers {
-			if r.headers[i].value == nil {
-				r.headers[i].value = []byte{}
-			}
-		}
+		noNullHeaders(r)
 	}},
 	{name: "aiokafka", version: "0.14.0", core: true, command: pythonClient("aio.py"), plain: needsKeyOrValue},
-	{name: "kafkajs", version: "2.2.4", core: true, command: nodeClient("kafkajs"), lacks: map[string]string{
+	{name: "kafkajs", version: "2.2.4", core: true, command: nodeClient("kafkajs", ""), lacks: map[string]string{
 		"produce/where it likes": "it tells only the first offset of each partition's batch, not where a record went",
 	}, plain: func(r *record) {
 		// Its headers are an object, so that names are unique, and it knows no null
@@ -76,6 +72,17 @@ var clients = []client{
 			r.headers = r.headers[:1]
 		}
 	}},
+	{name: "confluent-kafka-javascript", version: "1.10.1", command: nodeClient("confluent-javascript", "@confluentinc/kafka-javascript"), plain: func(r *record) {
+		noNullHeaders(r)
+		// It writes empty keys and values as null.
+		if len(r.key) == 0 {
+			r.key = nil
+		}
+		if len(r.value) == 0 {
+			r.value = nil
+		}
+	}},
+	{name: "rdkafka (Rust)", version: "0.38.0", command: func(t *testing.T) ([]string, []string) { return nil, []string{rustProgram(t)} }},
 	{name: "franz-go", version: "1.22.2", core: true, command: goClient("franz")},
 	{name: "Sarama", version: "1.61.1", command: goClient("sarama")},
 	{name: "kafka-go", version: "0.4.51", command: goClient("kafkago"), lacks: map[string]string{
@@ -104,6 +111,15 @@ func needsKeyOrValue(r *record) {
 	}
 }
 
+// noNullHeaders is for clients that know no null header values.
+func noNullHeaders(r *record) {
+	for i := range r.headers {
+		if r.headers[i].value == nil {
+			r.headers[i].value = []byte{}
+		}
+	}
+}
+
 func javaClient(version string, core bool, lacks map[string]string) client {
 	return client{name: "Java", version: version, core: core, lacks: lacks, command: func(t *testing.T) ([]string, []string) {
 		return nil, []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -126,9 +142,11 @@ func pythonClient(name string, pins ...string) func(t *testing.T) ([]string, []s
 	}
 }
 
-func nodeClient(folder string) func(t *testing.T) ([]string, []string) {
+// nodeClient is the script of a folder in clients/. Its packages run no scripts of
+// their own, but for the one that compile names, if any.
+func nodeClient(folder, compile string) func(t *testing.T) ([]string, []string) {
 	return func(t *testing.T) ([]string, []string) {
-		return []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}, []string{"node", node(t, folder)}
+		return []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}, []string{"node", node(t, folder, compile)}
 	}
 }
 

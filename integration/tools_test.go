@@ -48,16 +48,23 @@ func venv(t *testing.T, name, pins string) string {
 	return filepath.Join(dir, "bin", "python")
 }
 
-// node is the script of a folder in clients/, beside its packages.
-func node(t *testing.T, folder string) string {
+// node is the script of a folder in clients/, beside its packages. No scripts of
+// packages run: they would download or compile. The package compile, if any, is
+// compiled, against libraries of this machine: elsewise it would download them.
+func node(t *testing.T, folder, compile string) string {
 	t.Helper()
 	script := pinned(t, "clients", folder, "client.mjs")
 	pins := pinned(t, "clients", folder, "package.json")
 	dir := installed(t, "node-"+folder, pins, func(t *testing.T, dir string) {
 		write(t, filepath.Join(dir, "package.json"), pins)
-		// No scripts of packages: they would download or compile. No lock file: it
-		// would name a registry, and these packages pin what they need themselves.
+		// No lock file: it would name a registry, and these packages pin what they
+		// need themselves.
 		sh(t, dir, nil, "npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
+		if compile != "" {
+			debian(t, "libssl-dev", "libzstd-dev", "libcurl4-openssl-dev", "libsasl2-dev", "zlib1g-dev")
+			sh(t, filepath.Join(dir, "node_modules", compile), []string{"CKJS_LINKING=dynamic"},
+				filepath.Join(dir, "node_modules", ".bin", "node-pre-gyp"), "install", "--build-from-source")
+		}
 	})
 	// A script finds its packages beside it.
 	path := filepath.Join(dir, "client.mjs")
@@ -101,25 +108,48 @@ func goProgram(t *testing.T, folder string) string {
 	return filepath.Join(to, "client")
 }
 
-// kcat is the path of kcat, a Debian package. Root installs it; others are told to.
+// rustProgram is the program of clients/rust, with what it compiles of librdkafka
+// kept for the next time that it changes.
+func rustProgram(t *testing.T) string {
+	t.Helper()
+	from := filepath.Join(source, "clients", "rust")
+	pins := pinned(t, "clients", "rust", "Cargo.lock") + pinned(t, "clients", "rust", "src", "main.rs")
+	to := installed(t, "rust", pins, func(t *testing.T, to string) {
+		target := filepath.Join(cache, "cargo")
+		sh(t, from, nil, "cargo", "build", "--locked", "--quiet", "--target-dir", target)
+		if err := os.Rename(filepath.Join(target, "debug", "client"), filepath.Join(to, "client")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return filepath.Join(to, "client")
+}
+
+// kcat is the path of kcat, a Debian package.
 func kcat(t *testing.T) string {
 	t.Helper()
-	if path, err := exec.LookPath("kcat"); err == nil {
-		return path
+	if _, err := exec.LookPath("kcat"); err != nil {
+		debian(t, "kcat")
 	}
-	if os.Geteuid() != 0 {
-		t.Fatal("kcat is not installed: apt-get install kcat")
-	}
-	installed(t, "kcat", "kcat", func(t *testing.T, dir string) {
-		env := []string{"DEBIAN_FRONTEND=noninteractive"}
-		sh(t, dir, env, "apt-get", "update", "-qq")
-		sh(t, dir, env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "kcat")
-	})
 	path, err := exec.LookPath("kcat")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// debian installs Debian's packages, if they are not there. Root installs them;
+// others are told to.
+func debian(t *testing.T, packages ...string) {
+	t.Helper()
+	if exec.Command("dpkg-query", append([]string{"--show"}, packages...)...).Run() == nil {
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Fatalf("not installed: apt-get install %s", strings.Join(packages, " "))
+	}
+	dir, env := t.TempDir(), []string{"DEBIAN_FRONTEND=noninteractive"}
+	sh(t, dir, env, "apt-get", "update", "-qq")
+	sh(t, dir, env, append([]string{"apt-get", "install", "-y", "-qq", "--no-install-recommends"}, packages...)...)
 }
 
 // write replaces a file, at once for readers of other processes.

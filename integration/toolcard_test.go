@@ -1,0 +1,159 @@
+//go:build integration
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// tool is what runs on top of a client: a row of the card, with checks of its own.
+type tool struct {
+	name string
+	// run makes the checks. Without one the row says why nobody looked.
+	run    func(r *toolRow)
+	notRun string
+}
+
+// tools are Kafka's own and the frameworks that people run on it.
+var tools = []tool{
+	{name: "Console tools " + kafkaTools, run: (*toolRow).consoleTools},
+	{name: "Kafka Streams " + kafkaTools, run: (*toolRow).streams},
+	{name: "Kafka Connect " + kafkaTools, run: (*toolRow).connect},
+	{name: "Vector", notRun: "no registry that the tests use has it (it comes from GitHub and its own repositories)"},
+	{name: "Fluent Bit", notRun: "no registry that the tests use has it (it comes from its own repositories)"},
+	{name: "Telegraf", notRun: "its module replaces others, which go install refuses; its binaries are not in a registry"},
+	{name: "kafka_exporter, kminion", notRun: "the Go module proxy does not serve their modules"},
+}
+
+// TestToolCard runs each tool against a broker of its own. They take minutes: only
+// where the whole card is made.
+func TestToolCard(t *testing.T) {
+	if os.Getenv("SLUICE_TEST_CARD") != "full" {
+		t.Skip("only for the whole report card: go run ./integration/card")
+	}
+	eachStore(t, func(t *testing.T, s store) {
+		for _, tool := range tools {
+			t.Run(tool.name, func(t *testing.T) {
+				if tool.run == nil {
+					t.Skip("not run: " + tool.notRun)
+				}
+				t.Parallel()
+				s := s
+				s.url = strings.TrimRight(s.url, "/") + "/" + strings.Map(plainName, t.Name())
+				tool.run(&toolRow{t: t, b: startSluice(t, s), failed: map[string]bool{}})
+			})
+		}
+	})
+}
+
+// toolRow is a tool with its broker.
+type toolRow struct {
+	t      *testing.T // the row's, which outlives its checks
+	b      *sluice
+	failed map[string]bool
+}
+
+// check runs one check.
+func (r *toolRow) check(name string, f func(t *testing.T), needs ...string) {
+	r.t.Run(name, func(t *testing.T) {
+		defer func() { r.failed[name] = t.Failed() || t.Skipped() }()
+		for _, need := range needs {
+			if r.failed[need] {
+				t.Skipf("not run: %q did not pass", need)
+			}
+		}
+		f(t)
+	})
+}
+
+// values writes lines to partition 0 of a topic, without keys.
+func (r *toolRow) values(t *testing.T, topic string, lines ...string) {
+	t.Helper()
+	cl := connect(t, r.b)
+	for _, line := range lines {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(line)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readsAll reads n records of a topic with franz-go, from all partitions.
+func (r *toolRow) readsAll(t *testing.T, topic string, n int) []*kgo.Record {
+	t.Helper()
+	cl := connect(t, r.b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	var all []*kgo.Record
+	eventually(t, func() (string, bool) {
+		ctx, cancel := soon(t)
+		defer cancel()
+		all = append(all, cl.PollFetches(ctx).Records()...)
+		return topic + " has too few records", len(all) >= n
+	})
+	return all
+}
+
+// kafkaTools is the version of tools/pom.xml.
+const kafkaTools = "4.3.1"
+
+// toolsPath is the class path of Kafka's tools, Streams and Connect, and of the
+// programs in tools/.
+func toolsPath(t *testing.T) string {
+	t.Helper()
+	from := filepath.Join(source, "tools")
+	pins := pinned(t, "tools", "pom.xml") + pinned(t, "tools", "WordCount.java")
+	dir := installed(t, "kafka-tools", pins, func(t *testing.T, dir string) {
+		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(from, "pom.xml"),
+			"dependency:copy-dependencies", "-DoutputDirectory="+dir)
+		sh(t, dir, nil, "javac", "-cp", filepath.Join(dir, "*"), "-d", dir, filepath.Join(from, "WordCount.java"))
+	})
+	return dir + string(os.PathListSeparator) + filepath.Join(dir, "*")
+}
+
+// startJava starts a class of Kafka's tools.
+func (r *toolRow) startJava(t *testing.T, class string, args ...string) *process {
+	t.Helper()
+	command := []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+		"-Dlog4j2.level=WARN", "-cp", toolsPath(t), class}
+	return start(t, class[strings.LastIndexByte(class, '.')+1:], nil, append(command, args...)...)
+}
+
+// java runs a class of Kafka's tools with text as its standard input, to its end, and
+// returns what it printed, by lines.
+func (r *toolRow) java(t *testing.T, text, class string, args ...string) []string {
+	t.Helper()
+	p := r.startJava(t, class, args...)
+	if _, err := p.in.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	p.in.Close()
+	if code := p.wait(clientTimeout); code != 0 {
+		t.Fatalf("%s: exit code %d: %s", p.name, code, p.complaint())
+	}
+	return p.out.sofar()
+}
+
+// requireLine wants a line with all of these words, between spaces, in this order.
+func requireLine(t *testing.T, lines []string, words ...string) {
+	t.Helper()
+	for _, line := range lines {
+		fields := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,=", r) })
+		at := 0
+		for _, word := range words {
+			i := slices.Index(fields[at:], word)
+			if i < 0 {
+				at = -1
+				break
+			}
+			at += i + 1
+		}
+		if at >= 0 {
+			return
+		}
+	}
+	t.Fatalf("no line with %q in: %s", words, strings.Join(lines, " | "))
+}
