@@ -2,9 +2,9 @@ package storage
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sort"
+	"strings"
 
 	"sluice/storage/delta"
 	"sluice/storage/rows"
@@ -17,6 +17,7 @@ import (
 type index struct {
 	partitions [][]extent // by partition, each sorted by first
 	files      map[string]*file
+	ordered    []*file // the same, sorted by fileOrder
 	unresolved map[string]*file
 	order      int64 // of the newest file
 }
@@ -66,6 +67,11 @@ func (x *index) add(key string, a *delta.Add, order int64) {
 	}
 	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), order: order}
 	x.files[name] = f
+	i := len(x.ordered) // the usual case
+	if i > 0 && fileOrder(x.ordered[i-1], f) > 0 {
+		i, _ = slices.BinarySearchFunc(x.ordered, f, fileOrder)
+	}
+	x.ordered = slices.Insert(x.ordered, i, f)
 	if ranges, ok := rows.ParseRanges(a.Tags); ok {
 		x.resolve(f, ranges)
 	} else {
@@ -120,6 +126,7 @@ func (x *index) remove(removes []delta.Remove) {
 	if len(gone) == 0 {
 		return
 	}
+	x.ordered = slices.DeleteFunc(x.ordered, func(f *file) bool { return gone[f] })
 	for p, list := range x.partitions {
 		if i := slices.IndexFunc(list, func(e extent) bool { return gone[e.file] }); i >= 0 {
 			list = slices.DeleteFunc(list, func(e extent) bool { return gone[e.file] })
@@ -140,12 +147,14 @@ func (x *index) place(removes []delta.Remove) int64 {
 	return first
 }
 
-// inOrder lists the files as their records were committed.
-func (x *index) inOrder() []*file {
-	all := slices.Collect(maps.Values(x.files))
-	slices.SortFunc(all, func(a, b *file) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) })
-	return all
+// fileOrder compares files by their places.
+func fileOrder(a, b *file) int {
+	return cmp.Or(cmp.Compare(a.order, b.order), strings.Compare(a.name, b.name))
 }
+
+// inOrder lists the files as their records were committed. A table of thousands of
+// files is looked at with every few commits: this is a copy, no sorting.
+func (x *index) inOrder() []*file { return slices.Clone(x.ordered) }
 
 // together reports whether no record of any other file lies between those of the
 // given ones, in any partition, and no two of them are interleaved.

@@ -51,6 +51,32 @@ func TestAnOffsetIsFoundInAFileThatBeganLongBefore(t *testing.T) {
 	}
 }
 
+func TestFilesAreInTheOrderOfTheirRecordsWhateverReplacesThem(t *testing.T) {
+	x := indexed([2]int64{0, 9}, [2]int64{10, 19}, [2]int64{20, 29}, [2]int64{30, 39})
+	check := func(want string) {
+		t.Helper()
+		var got []string
+		for _, f := range x.inOrder() {
+			got = append(got, f.name)
+		}
+		if strings.Join(got, " ") != want || len(x.files) != len(got) {
+			t.Errorf("%v, want %q", got, want)
+		}
+	}
+	check("0 1 2 3")
+	removes := []delta.Remove{{Path: "1"}, {Path: "2"}}
+	place := x.place(removes)
+	x.remove(removes)
+	for i, path := range []string{"b", "a"} { // two files in one place
+		tag := fmt.Sprintf("0:%d+10", 10+10*i)
+		x.add("t/"+path, &delta.Add{Path: path, Tags: map[string]string{rows.RangesTag: tag}}, place)
+	}
+	check("0 a b 3")
+	x.add("t/4", &delta.Add{Path: "4"}, 0)
+	x.remove([]delta.Remove{{Path: "0"}, {Path: "unknown"}})
+	check("a b 3 4")
+}
+
 // rewrite replaces all files of a topic's table by one for each part, as an engine
 // would: without tags. part says where the record of an offset goes.
 func rewrite(t *testing.T, store object.Store, name string, parts int, part func(offset int64) int) {
