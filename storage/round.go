@@ -167,6 +167,10 @@ func (ts *Topics) due(ctx context.Context, log *delta.Log, snap *delta.Snapshot,
 	if err := t.resolve(ctx); err != nil {
 		return false, again, err
 	}
+	// What was uploaded with the last entries, or instead of further ones, is an orphan by then.
+	if old := upkeep.OrphanAge + 2*overdue; idle < old {
+		sooner(snap.Timestamp, old)
+	}
 	t.restoreOffsets(snap)
 	starts := t.retained(now.Add(-overdue))
 	history := max(snap.Metadata.LogRetention(), log.Window())

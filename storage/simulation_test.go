@@ -25,6 +25,7 @@ import (
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 	"sluice/storage/rows"
+	"sluice/storage/upkeep"
 )
 
 // The simulation: one to three brokers on one store, on fake time, with a store
@@ -144,6 +145,9 @@ type simPlace struct {
 const (
 	simWindow = 2 * time.Minute // W
 	simNames  = 2               // topics
+	// simAfter is how long brokers go on after their clients. In it logs are cleaned up, and
+	// all is swept that was uploaded and never committed.
+	simAfter = 4 * 24 * time.Hour
 )
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
@@ -207,6 +211,7 @@ func (s *simulation) run() {
 		buf := make([]byte, 1<<20)
 		s.fail("clients are still waiting an hour after the last fault\n%s", buf[:runtime.Stack(buf, true)])
 	}
+	time.Sleep(simAfter)
 	for _, b := range s.brokers {
 		b.stop(time.Minute)
 	}
@@ -324,6 +329,7 @@ func (s *simulation) check() {
 	for i := range simNames {
 		name := fmt.Sprint("topic", i)
 		s.checkLog(name)
+		s.checkFiles(name)
 		topic, err := ts.Topic(s.t.Context(), name)
 		if err != nil {
 			for _, known := range s.topics {
@@ -504,6 +510,51 @@ func (s *simulation) checkLog(name string) {
 			}
 		}
 	}
+}
+
+// checkFiles checks that the entries that are left name every live file, for readers
+// that know no checkpoints, and that nothing is in the store that nobody will read.
+func (s *simulation) checkFiles(name string) {
+	log := delta.NewLog(s.store, name, delta.Options{})
+	snap, err := log.Open(s.t.Context(), nil)
+	if errors.Is(err, delta.ErrNoTable) {
+		return
+	}
+	if err != nil {
+		s.fail("%s: %v", name, err)
+		return
+	}
+	h, err := log.History(s.t.Context())
+	if err != nil {
+		s.fail("history of %s: %v", name, err)
+		return
+	}
+	named := map[string]bool{}
+	for v := h.FirstEntry; v <= snap.Version; v++ {
+		e, _, err := log.ReadEntry(s.t.Context(), v)
+		if err != nil {
+			continue // checkLog tells
+		}
+		if e.Info != nil && e.Info.Operation == "ADD AGAIN" {
+			s.counts["entries that add files again"]++
+		}
+		for i := range e.Adds {
+			named[delta.FileName(e.Adds[i].Path)] = true
+		}
+	}
+	for file := range snap.Files {
+		if !named[file] {
+			s.fail("no entry of %s from %d on names %s", name, h.FirstEntry, file)
+		}
+	}
+	page, err := upkeep.ListOld(s.t.Context(), s.store, name, "", 100, 0)
+	if err != nil {
+		s.fail("%s: %v", name, err)
+	}
+	for _, key := range upkeep.Unnamed(log, snap, page.Files) {
+		s.fail("an orphan stays: %s", key)
+	}
+	s.counts["data files"] += len(page.Files)
 }
 
 // simErrors are those that a client may get while brokers and the store fail.
