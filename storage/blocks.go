@@ -267,10 +267,27 @@ func (c *blockCache) reader(ctx context.Context, store object.Store, f *file) (*
 // source reads a file: from memory if it was written here a moment ago, else from
 // the store.
 func (c *blockCache) source(store object.Store, f *file) rows.Source {
-	if body := c.written.get(f.key); int64(len(body)) == f.size {
-		return func(_ context.Context, off, n int64) ([]byte, error) { return slice(f, body, off, n) }
+	if src := c.writtenHere(f); src != nil {
+		return src
 	}
 	return source(store, f)
+}
+
+// once is source for who reads a file once and keeps of it what it needs.
+func (c *blockCache) once(store object.Store, f *file) rows.Source {
+	if src := c.writtenHere(f); src != nil {
+		return src
+	}
+	return ranged(store, f)
+}
+
+// writtenHere reads a file from memory; nil if it is not there (any more).
+func (c *blockCache) writtenHere(f *file) rows.Source {
+	body := c.written.get(f.key)
+	if body == nil || int64(len(body)) != f.size {
+		return nil
+	}
+	return func(_ context.Context, off, n int64) ([]byte, error) { return slice(f, body, off, n) }
 }
 
 // slice is a range of a file's bytes.
@@ -315,10 +332,9 @@ func (b *bodies) get(key string) []byte {
 	return b.byKey[key]
 }
 
-// source reads a file by ranged GETs; a small one in one GET, kept until the
-// Reader is dropped.
-func source(store object.Store, f *file) rows.Source {
-	get := func(ctx context.Context, off, n int64) ([]byte, error) {
+// ranged reads a file by ranged GETs.
+func ranged(store object.Store, f *file) rows.Source {
+	return func(ctx context.Context, off, n int64) ([]byte, error) {
 		o, err := store.Get(ctx, f.key, object.Range{Offset: off, Length: n})
 		if errors.Is(err, object.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w: data file %s: something other than Sluice deleted it", delta.ErrCorrupt, errGone, f.key)
@@ -328,6 +344,12 @@ func source(store object.Store, f *file) rows.Source {
 		}
 		return o.Body, err
 	}
+}
+
+// source reads a file by ranged GETs; a small one in one GET, kept until the
+// Reader is dropped.
+func source(store object.Store, f *file) rows.Source {
+	get := ranged(store, f)
 	if f.size > wholeFile {
 		return get
 	}

@@ -3,7 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math"
 	"time"
 
 	"sluice/storage/delta"
@@ -16,133 +16,190 @@ import (
 // committer that changes no row (dataChange=false): appends never wait for it and
 // never conflict with it. Readers that hold the old files may go on reading them
 // for as long as the table promises (sluice.table.deleted.files.ms).
+//
+// It keeps nothing but what the table says: a compaction that is interrupted leaves
+// files that nobody names, and is done again.
 
 const (
 	// compactEvery is how many entries pass between two looks for files to merge.
 	compactEvery = 16
-	// compactRest is how long a compaction rests after its work, as a multiple of the
-	// time that it took: its share of a core stays below a quarter.
-	compactRest     = 3
+	// compactRest is how long a topic's compaction rests after its work, as a multiple
+	// of the time that it took: its share of a core, and of what the store can
+	// transfer, stays below a quarter. All topics share one place (env.rewriting).
+	compactRest = 3
+	// compactOpened is how long a topic that was just opened comes first: who opened it
+	// waits for its records, and with it perhaps those of a thousand others.
+	compactOpened = 10 * time.Second
+	// compactRetry is how long it rests after a failure.
+	compactRetry = time.Minute
+	// compactDeadline bounds one rewriting, with compactPerMiB for each MiB of files.
 	compactDeadline = 2 * time.Minute
+	compactPerMiB   = time.Second
+	// maxPicks bounds the choices at one look; the next one goes on.
+	maxPicks = 16
 )
 
-// compactLater starts a compaction if there may be something to merge; t.mu is held.
+// compactLater starts a compaction if entries enough have come since it was last looked
+// for files to merge, and there may be some; t.mu is held.
 func (t *Topic) compactLater() {
-	t.sinceCheck++
-	if t.compacting || t.sinceCheck < compactEvery || t.gone != nil {
-		return
+	if t.sinceCheck++; t.sinceCheck >= compactEvery && len(t.index.unresolved) > 0 {
+		t.sinceCheck = 0
+		t.startCompaction(0) // it finds out what they hold
+	} else if t.sinceCheck >= compactEvery {
+		t.compactAfter(0)
 	}
+}
+
+// compactAfter starts a compaction, to begin after a while, if there is something to
+// merge; t.mu is held.
+func (t *Topic) compactAfter(rest time.Duration) {
 	t.sinceCheck = 0
-	if len(t.pick()) == 0 {
-		return
+	if !t.compacting && len(t.pick()) > 0 {
+		t.startCompaction(rest)
 	}
-	t.compacting = true
-	t.env.background.Go(t.compact)
+}
+
+// startCompaction starts a compaction unless one is under way; t.mu is held.
+func (t *Topic) startCompaction(rest time.Duration) {
+	if !t.compacting && t.gone == nil {
+		t.compacting = true
+		t.env.background.Go(func() { t.compact(rest) })
+	}
 }
 
 // pick chooses the files to merge next; t.mu is held.
 func (t *Topic) pick() []*file {
-	if len(t.index.unresolved) > 0 || t.yields() {
-		return nil // an engine is at work; reads come first
+	if t.yields() {
+		return nil // another writer is at work
 	}
-	files := t.index.inOrder()
-	sizes := make([]upkeep.File, len(files))
-	for i, f := range files {
-		sizes[i].Size = f.size
+	all := t.index.inOrder()
+	sizes := make([]int64, len(all))
+	for range maxPicks {
+		for i, f := range all {
+			if sizes[i] = f.size; f.alone || t.index.unresolved[f.name] != nil {
+				sizes[i] = math.MaxInt64
+			}
+		}
+		from, to := upkeep.Pick(sizes, t.settings.Load().TargetFileBytes)
+		files := all[from:to]
+		f := t.index.apart(files)
+		if f == nil {
+			return files
+		}
+		f.alone = true // an engine has sorted the table in its own way
 	}
-	from, to := upkeep.Pick(sizes)
-	if files = files[from:to]; !t.index.together(files) {
-		return nil // an engine has sorted the table in its own way
-	}
-	return files
+	return nil
 }
 
 // compact merges until nothing is left to merge, or the topic ends.
-func (t *Topic) compact() {
-	for {
-		t.mu.Lock()
-		files := t.pick()
-		if len(files) == 0 || t.gone != nil {
+func (t *Topic) compact(rest time.Duration) {
+	for more := true; ; {
+		if rest > 0 {
+			select {
+			case <-time.After(rest):
+			case <-t.env.ctx.Done():
+			case <-t.committer.Done():
+			}
+		}
+		if !more {
+			t.mu.Lock()
 			t.compacting = false
 			t.mu.Unlock()
 			return
 		}
-		t.mu.Unlock()
-		began := time.Now()
-		err := t.merge(files)
-		if err != nil && !errors.Is(err, context.Canceled) && t.reason() == nil {
-			t.env.log.Warn("compaction is put off", "topic", t.name, "files", len(files), "err", err)
-		}
-		rest := compactRest * time.Since(began)
-		if err != nil {
-			rest = max(rest, time.Minute)
-		}
-		select {
-		case <-time.After(rest):
-		case <-t.env.ctx.Done():
-			return
-		case <-t.committer.Done():
-			return
-		}
+		rest, more = t.compactOnce()
 	}
 }
 
-// errOutdated stops a compaction whose files have left the table meanwhile.
-var errOutdated = errors.New("the files to merge are not in the table any more")
-
-// merge replaces files by one.
-func (t *Topic) merge(files []*file) error {
-	ctx, cancel := context.WithTimeout(t.env.ctx, compactDeadline)
-	defer cancel()
+// compactOnce does one rewriting when its turn has come. It says how long to rest,
+// and whether to look again then.
+func (t *Topic) compactOnce() (rest time.Duration, more bool) {
 	select {
 	case t.env.rewriting <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-t.env.ctx.Done():
+		return 0, false
+	case <-t.committer.Done():
+		return 0, false
 	}
-	defer func() { <-t.env.rewriting }()
-	inputs := make([]upkeep.File, len(files))
-	for i, f := range files {
-		inputs[i] = upkeep.File{Size: f.size, Ranges: f.ranges, Open: func(ctx context.Context) (*rows.Reader, error) {
-			return rows.Open(ctx, f.size, t.env.blocks.source(t.env.store, f))
-		}}
+	began := time.Now()
+	files, err := t.ready()
+	var adds []delta.Add
+	ctx, cancel := context.WithTimeout(t.env.ctx, compactDeadline+compactPerMiB*time.Duration(bytesOf(files)>>20))
+	defer cancel()
+	if len(files) > 0 {
+		adds, _, err = t.rewrite(ctx, files, upkeep.Rewriting{})
 	}
-	// An encoder of its own: the buffers that a large file takes are not kept.
-	encoder := rows.NewEncoder(rows.Options{Codec: codecOf(t.settings.Load().ParquetCompression)})
-	merged, err := upkeep.Merge(ctx, t.name, inputs, encoder)
-	if err != nil {
-		return err
+	<-t.env.rewriting // the commit needs no memory, and may have to wait for an engine
+	if err == nil && len(files) > 0 {
+		err = t.exchange(ctx, files, adds, &delta.CommitInfo{
+			Operation: "OPTIMIZE", OperationParameters: map[string]string{"predicate": "[]", "auto": "true"},
+		}, false)
 	}
-	add := delta.Add{Path: newPath(), PartitionValues: map[string]string{}, Size: int64(len(merged.Body)), Stats: merged.Stats, Tags: merged.Tags}
-	key, err := t.log.DataKey(add.Path)
-	if err != nil {
-		return err
+	rest = compactRest * time.Since(began)
+	switch {
+	case len(files) == 0 && err == nil:
+		return 0, false
+	case len(files) == 0:
+		return compactRetry, false // who reads the topic hears of the error
+	case err != nil && !errors.Is(err, errOutdated):
+		rest = max(rest, t.leaveOut(files, err))
 	}
-	if _, err := t.env.store.Put(ctx, key, merged.Body); err != nil {
-		return err
+	return rest, true
+}
+
+// ready chooses the files to merge next, having read what files hold that do not say
+// so in the log: those of other writers, and ours of very many partitions. The error
+// is of these: they are left out.
+func (t *Topic) ready() ([]*file, error) {
+	ctx, cancel := context.WithTimeout(t.env.ctx, loadDeadline)
+	defer cancel()
+	err := t.resolve(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone != nil {
+		return nil, nil
 	}
-	t.env.blocks.written.add(key, merged.Body)
-	err = t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
-		e := &delta.Entry{
-			Info: &delta.CommitInfo{Operation: "OPTIMIZE", OperationParameters: map[string]string{"predicate": "[]", "auto": "true"}},
-			Adds: []delta.Add{add},
+	return t.pick(), err
+}
+
+func bytesOf(files []*file) (total int64) {
+	for _, f := range files {
+		total += f.size
+	}
+	return total
+}
+
+// leaveOut takes up that files could not be merged, and says when to go on.
+func (t *Topic) leaveOut(files []*file, err error) time.Duration {
+	if t.env.ctx.Err() != nil || t.reason() != nil {
+		return 0
+	}
+	bad, ok := errors.AsType[*upkeep.FileError](err)
+	switch {
+	case ok && isDamage(err):
+		files = files[bad.Index : bad.Index+1]
+		t.env.log.Warn("a data file is left out of compaction", "topic", t.name, "file", files[0].key, "err", err)
+	case isDamage(err):
+		t.env.log.Error("data files are left out of compaction", "topic", t.name, "files", len(files), "err", err)
+	default:
+		t.env.log.Warn("compaction is put off", "topic", t.name, "files", len(files), "err", err)
+		return compactRetry
+	}
+	// The others go on around them.
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range files {
+		f.alone = true
+	}
+	return 0
+}
+
+// isDamage says that files will not be read better the next time.
+func isDamage(err error) bool {
+	for _, sentinel := range []error{upkeep.ErrDiffers, rows.ErrCorrupt, rows.ErrUnsupported, delta.ErrCorrupt} {
+		if errors.Is(err, sentinel) {
+			return true
 		}
-		now := time.Now().UnixMilli()
-		for _, f := range files {
-			if snap.Files[f.name] == nil {
-				return nil, errOutdated
-			}
-			e.Adds[0].ModificationTime = max(e.Adds[0].ModificationTime, f.modified)
-			e.Removes = append(e.Removes, delta.Remove{
-				Path: f.path, DeletionTimestamp: now, ExtendedFileMetadata: true, PartitionValues: map[string]string{}, Size: f.size,
-			})
-		}
-		return e, nil
-	})
-	if errors.Is(err, errOutdated) {
-		_, err = t.env.store.Delete(ctx, key)
 	}
-	if err != nil {
-		return fmt.Errorf("merging: %w", err)
-	}
-	return nil
+	return false
 }

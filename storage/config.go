@@ -298,6 +298,8 @@ type Settings struct {
 	KeepTable bool
 	// ParquetCompression is that of new data files: snappy, zstd or none.
 	ParquetCompression string
+	// TargetFileBytes is how large compaction makes data files.
+	TargetFileBytes int64
 	// The table's log keeps that much of its history, whichever is less.
 	HistoryMs       int64
 	HistoryVersions int64
@@ -342,6 +344,7 @@ func ParseSettings(overrides, defaults map[string]string) (Settings, error) {
 		AnyWriter:                   c.text("sluice.table.writers") == "any",
 		KeepTable:                   c.text("sluice.table.retention") == "forever",
 		ParquetCompression:          c.text("sluice.parquet.compression"),
+		TargetFileBytes:             c.number("sluice.table.target.file.bytes"),
 		HistoryMs:                   c.number("sluice.table.history.ms"),
 		HistoryVersions:             c.number("sluice.table.history.versions"),
 		DeletedFilesMs:              c.number("sluice.table.deleted.files.ms"),

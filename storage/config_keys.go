@@ -145,6 +145,10 @@ var configKeys = []ConfigKey{
 	{Name: "sluice.table.retention", Type: ConfigString, Default: "kafka", Broker: same("sluice.table.retention"),
 		valid: oneOf("kafka", "forever"),
 		Doc:   "Whether rows leave the table when Kafka's retention says so (\"kafka\"), or stay in it while only the log start offset moves (\"forever\")."},
+	{Name: "sluice.table.target.file.bytes", Type: ConfigLong, Default: "33554432", Broker: same("sluice.table.target.file.bytes"),
+		// A rewriting holds one such file in memory; beyond 256 MiB no engine reads faster.
+		valid: between(oneMiB, 256*oneMiB),
+		Doc:   "How large compaction makes the table's data files, in bytes (delta.targetFileSize). The broker takes about that much memory and 80 MiB more while it makes one."},
 	{Name: "sluice.table.url", Type: ConfigString, ReadOnly: true,
 		Doc: "Where Delta engines find the topic's table."},
 	{Name: "sluice.table.version", Type: ConfigLong, ReadOnly: true,

@@ -114,7 +114,7 @@ func TestParseSettingsWithoutConfigsAnswersKafkasDefaults(t *testing.T) {
 		DeleteRetentionMs: dayMs, MaxCompactionLagMs: math.MaxInt64, MinCleanableDirtyRatio: 0.5,
 		Compression: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3,
 		CommitInterval: -time.Millisecond, ParquetCompression: "snappy",
-		HistoryMs: dayMs, HistoryVersions: 100_000, DeletedFilesMs: hourMs,
+		HistoryMs: dayMs, HistoryVersions: 100_000, DeletedFilesMs: hourMs, TargetFileBytes: 32 << 20,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

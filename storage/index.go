@@ -23,7 +23,7 @@ type index struct {
 }
 
 // file is a live data file of the table. Its fields do not change once it is in
-// the index, but for ranges, which are set when they are known.
+// the index, but for ranges, which are set when they are known, and alone.
 type file struct {
 	key      string // in the store
 	path     string // in the log
@@ -32,9 +32,13 @@ type file struct {
 	modified int64     // as the log says, ms
 	span     rows.Span // what the log says of it
 	ranges   []rows.Range
+	starts   rows.Range // the first of ranges, if its tag told
 	// order is the place of the file's records among all: files are sorted by it as
-	// their records were committed. A file that replaces others has their place.
+	// their records were committed. Files that replace others have their place.
 	order int64
+	// alone says that compaction must leave it as it is: it cannot be read whole, or its
+	// records lie between those of others.
+	alone bool
 }
 
 // extent is where a file holds records of one partition. Extents of a partition
@@ -65,7 +69,7 @@ func (x *index) add(key string, a *delta.Add, order int64) {
 		x.order++
 		order = x.order
 	}
-	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), order: order}
+	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), starts: startOf(a), order: order}
 	x.files[name] = f
 	i := len(x.ordered) // the usual case
 	if i > 0 && fileOrder(x.ordered[i-1], f) > 0 {
@@ -147,48 +151,71 @@ func (x *index) place(removes []delta.Remove) int64 {
 	return first
 }
 
-// fileOrder compares files by their places.
+// fileOrder compares files by their places; those that came to the table by one entry
+// by what they hold first.
 func fileOrder(a, b *file) int {
-	return cmp.Or(cmp.Compare(a.order, b.order), strings.Compare(a.name, b.name))
+	return cmp.Or(cmp.Compare(a.order, b.order), compareStarts(a.starts, b.starts), strings.Compare(a.name, b.name))
+}
+
+func compareStarts(a, b rows.Range) int {
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.First, b.First))
+}
+
+// startOf is the first range that a file's tag tells of, the zero Range without one.
+func startOf(a *delta.Add) rows.Range {
+	if ranges, ok := rows.ParseRanges(a.Tags); ok {
+		return ranges[0]
+	}
+	return rows.Range{}
 }
 
 // inOrder lists the files as their records were committed. A table of thousands of
 // files is looked at with every few commits: this is a copy, no sorting.
 func (x *index) inOrder() []*file { return slices.Clone(x.ordered) }
 
-// together reports whether no record of any other file lies between those of the
-// given ones, in any partition, and no two of them are interleaved.
-func (x *index) together(files []*file) bool {
+// apart finds one of the given files that must not be merged with the others: a record
+// of another file lies between them, in some partition, or they are interleaved
+// themselves. nil if there is none: the merged file's offsets will be no other's.
+func (x *index) apart(files []*file) *file {
 	mine := make(map[*file]bool, len(files))
-	partitions := map[int32]bool{}
+	spans := map[int32][2]int64{}
 	for _, f := range files {
 		mine[f] = true
 		for _, r := range f.ranges {
-			partitions[r.Partition] = true
+			if r.Partition < 0 || int(r.Partition) >= len(x.partitions) {
+				return f // an engine's: it is in no list
+			}
+			span, ok := spans[r.Partition]
+			if !ok {
+				span = [2]int64{r.First, r.Last}
+			}
+			spans[r.Partition] = [2]int64{min(span[0], r.First), max(span[1], r.Last)}
 		}
 	}
-	for p := range partitions {
-		if p < 0 || int(p) >= len(x.partitions) {
-			return false
-		}
-		const before, within, behind = 0, 1, 2
-		state, last := before, int64(-1)
-		for _, e := range x.partitions[p] {
-			if e.first <= last {
-				return false
+	for p, span := range spans {
+		list := x.partitions[p]
+		other, last := false, int64(-1)
+		var newest *file
+		i := sort.Search(len(list), func(i int) bool { return list[i].reach >= span[0] })
+		for ; i < len(list) && list[i].first <= span[1]; i++ {
+			e := &list[i]
+			switch {
+			case e.last < span[0]:
+				continue
+			case !mine[e.file]:
+				other = true
+			case other || e.first <= last:
+				return e.file
+			default:
+				newest = e.file
 			}
 			last = max(last, e.last)
-			switch {
-			case mine[e.file] && state == behind:
-				return false
-			case mine[e.file]:
-				state = within
-			case state == within:
-				state = behind
-			}
+		}
+		if other {
+			return newest
 		}
 	}
-	return true
+	return nil
 }
 
 // from lists up to n extents that hold records of the partition at or behind offset

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/storage/object"
-	"sluice/storage/upkeep"
 )
 
 // What an operator wants to know of a topic's table: is it healthy, what does it
@@ -46,11 +45,12 @@ func (t *Topic) health(now time.Time) health {
 	h := health{logEntries: c.Version - max(c.Checkpoint, 0), tombstones: c.Tombstones}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	target := t.settings.Load().TargetFileBytes
 	for _, f := range t.index.files {
 		h.files++
 		h.bytes += f.size
 		h.rows += f.span.Rows
-		if f.size < upkeep.Target/2 {
+		if f.size < target/2 {
 			h.smallFiles++
 		}
 	}

@@ -184,8 +184,9 @@ func (t *Topic) extents(ctx context.Context, n int32, offset, limit int64, count
 	}
 }
 
-// resolve reads the footers of the files that other writers made.
-func (t *Topic) resolve(ctx context.Context) error {
+// resolve reads the footers of the files that other writers made. It goes on after
+// one that cannot be read, and returns the first error.
+func (t *Topic) resolve(ctx context.Context) (failed error) {
 	select {
 	case t.resolving <- struct{}{}:
 		defer func() { <-t.resolving }()
@@ -199,19 +200,30 @@ func (t *Topic) resolve(ctx context.Context) error {
 	}
 	t.mu.Unlock()
 	for _, f := range waiting {
-		reader, err := t.env.blocks.reader(ctx, t.env.store, f)
-		if err != nil {
-			return fmt.Errorf("file %s: %w", f.key, storeError(err))
+		ranges, err := t.rangesOf(ctx, f)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("file %s: %w", f.key, storeError(err))
 		}
-		ranges, err := reader.Ranges(ctx)
+		if err != nil && ctx.Err() != nil {
+			break
+		}
 		if err != nil {
-			return fmt.Errorf("file %s: %w", f.key, storeError(err))
+			continue
 		}
 		t.mu.Lock()
 		t.index.resolve(f, ranges)
 		t.mu.Unlock()
 	}
-	return nil
+	return failed
+}
+
+// rangesOf reads what a file holds.
+func (t *Topic) rangesOf(ctx context.Context, f *file) ([]rows.Range, error) {
+	reader, err := t.env.blocks.reader(ctx, t.env.store, f)
+	if err != nil {
+		return nil, err
+	}
+	return reader.Ranges(ctx)
 }
 
 // block is the cached block of a group of files that holds offset, or the

@@ -66,6 +66,9 @@ func (t *Topic) tend(ctx context.Context, now time.Time) {
 	if err := t.sweepOrphans(ctx, now); err != nil && ctx.Err() == nil && t.reason() == nil {
 		t.env.log.Warn("the sweep of orphans is put off", "topic", t.name, "err", err)
 	}
+	t.mu.Lock()
+	t.compactAfter(0) // what failed, or waited for another writer
+	t.mu.Unlock()
 	t.committer.Tend()
 }
 

@@ -94,6 +94,7 @@ func configuration(old map[string]string, partitions int32, config map[string]st
 	c["delta.enableExpiredLogCleanup"] = "false"
 	c["delta.checkpointInterval"] = "100"
 	c["delta.dataSkippingStatsColumns"] = "partition,offset,timestamp"
+	c["delta.targetFileSize"] = strconv.FormatInt(s.TargetFileBytes, 10)
 	c["delta.logRetentionDuration"] = interval(s.HistoryMs)
 	c["delta.deletedFileRetentionDuration"] = interval(s.DeletedFilesMs)
 	return c

@@ -123,7 +123,10 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	}
 	// By time: the order in which the records were committed.
 	adds := slices.SortedFunc(maps.Values(snap.Files), func(a, b *delta.Add) int {
-		return cmp.Or(cmp.Compare(a.ModificationTime, b.ModificationTime), cmp.Compare(a.Path, b.Path))
+		if c := cmp.Compare(a.ModificationTime, b.ModificationTime); c != 0 {
+			return c
+		}
+		return cmp.Or(compareStarts(startOf(a), startOf(b)), cmp.Compare(a.Path, b.Path)) // of one entry
 	})
 	for _, a := range adds {
 		if err := t.addFile(a, 0); err != nil {
@@ -145,6 +148,9 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if err := t.takeOver(ctx, snap); err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	t.compactAfter(compactOpened) // it may have thousands of small files
+	t.mu.Unlock()
 	env.log.Info("topic opened", "topic", t.name, "version", t.version.Load(), "leader_epoch", t.epoch, "took", time.Since(began).Round(time.Microsecond))
 	return t, nil
 }

@@ -19,7 +19,9 @@ type columnWriter struct {
 	packed   []byte  // those, packed
 }
 
-// writeColumns writes a row group. codec is that of the columns with payload.
+// writeColumns writes a row group. codec is that of the columns with payload, even
+// where they have none: parquet-go, for one, takes a column's codec to be the same in
+// all row groups.
 func (w *columnWriter) writeColumns(topic string, c *columns, codec int32) {
 	w.topic(topic, c.n)
 	w.runs(leafPartition, c.partitions)
@@ -177,9 +179,6 @@ func appendConsecutive(b []byte, first int64, n int) []byte {
 // them; a page's levels are written over the end of the page before, which
 // is already in the file.
 func (w *columnWriter) flat(l leaf, col *byteColumn, codec int32) {
-	if col.nulls == len(col.lens) {
-		codec = codecNone // a few bytes of levels
-	}
 	c := w.begin(l, codec)
 	pos := headroom
 	for at := 0; at < len(col.lens); {
@@ -244,9 +243,6 @@ func appendConstantLevels(b []byte, level byte, n int) []byte {
 // nested writes a leaf of headers. counts are the headers of each row, col
 // their keys or values one after another. A row does not span pages.
 func (w *columnWriter) nested(l leaf, counts []int32, col *byteColumn, codec int32) {
-	if len(col.lens) == 0 {
-		codec = codecNone
-	}
 	c := w.begin(l, codec)
 	if len(col.lens) == 0 {
 		w.noHeaders(c, len(counts))
