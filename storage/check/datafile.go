@@ -44,6 +44,8 @@ type facts struct {
 	// one is there twice.
 	shuffled bool
 	unplaced int64 // rows without partition or offset, which consumers do not get
+	// unread are the columns that the library cannot read, see mixedCodecs.
+	unread []string
 
 	// Bounds of the columns; timestamps in µs. Those that could not be told are absent.
 	columns map[string]bounds
@@ -65,6 +67,21 @@ func readFacts(file *parquet.File, quick bool) (*facts, error) {
 	return f, f.readRows(file)
 }
 
+// mixedCodecs are the columns that have another codec in one row group than in the
+// first. Parquet allows it; the library decompresses all by the first one's.
+func mixedCodecs(file *parquet.File) map[int]bool {
+	mixed := map[int]bool{}
+	groups := file.Metadata().RowGroups
+	for _, group := range groups {
+		for i := range group.Columns {
+			if i < len(groups[0].Columns) && group.Columns[i].MetaData.Codec != groups[0].Columns[i].MetaData.Codec {
+				mixed[i] = true
+			}
+		}
+	}
+	return mixed
+}
+
 // leafOf finds a column by its dotted path; -1 if the file does not have it.
 func leafOf(file *parquet.File, path string) int {
 	return slices.IndexFunc(file.Schema().Columns(), func(p []string) bool { return strings.Join(p, ".") == path })
@@ -79,10 +96,22 @@ func (f *facts) readRows(file *parquet.File) error {
 	unit, timed := timeUnit(file)
 	lastPartition, lastOffset := int64(-1), int64(-1)
 	columns := file.Schema().Columns()
+	mixed := mixedCodecs(file)
+	for i := range mixed {
+		f.unread = append(f.unread, strings.Join(columns[i], "."))
+	}
+	slices.Sort(f.unread)
+	if mixed[partition] || mixed[offset] {
+		f.readFooter(file)
+		return nil
+	}
 	for _, group := range file.RowGroups() {
 		// The places of the group's rows; -1 is null or illegal, which is not served.
 		var partitions, positions []int64
 		for i, chunk := range group.ColumnChunks() {
+			if mixed[i] {
+				continue
+			}
 			rows, path := int64(0), columns[i]
 			err := eachValue(chunk, func(v parquet.Value) error {
 				if v.RepetitionLevel() == 0 {
@@ -149,7 +178,10 @@ func (f *facts) readRows(file *parquet.File) error {
 	}
 	f.columns["partition"], f.columns["offset"] = place, offsets
 	f.columns["key"], f.columns["value"] = keys, values
-	if timed || times.nulls == f.rows {
+	for _, name := range f.unread {
+		delete(f.columns, name)
+	}
+	if !slices.Contains(f.unread, "timestamp") && (timed || times.nulls == f.rows) {
 		f.columns["timestamp"] = times
 	}
 	f.placed = true

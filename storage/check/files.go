@@ -138,6 +138,9 @@ func (c *checker) judge(l placed, r fileRead, p *places) {
 	if r.facts.ours && r.facts.shuffled {
 		c.report(Error, at, doReport, "its rows are not sorted by partition and offset, or one is there twice")
 	}
+	if len(r.facts.unread) > 0 {
+		c.report(Info, at, "Nothing: the next compaction of the file mends it.", "%s: compressed in some row groups and not in others, which Go's parquet-go cannot read; these values were not looked at", strings.Join(r.facts.unread, ", "))
+	}
 	if n := r.facts.unplaced; n > 0 {
 		severity := Info
 		if r.facts.ours {

@@ -6,7 +6,6 @@ import (
 
 	"sluice/storage/check"
 	"sluice/storage/delta"
-	"sluice/storage/object/mem"
 )
 
 func TestWhatIsWrongInAnEntryIsSaid(t *testing.T) {
@@ -190,12 +189,7 @@ func TestACheckpointThatIsNotWhatTheEntriesSayIsSaid(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			b := begin(t)
-			store := mem.New()
-			for key, body := range b.objects {
-				if _, err := store.Put(t.Context(), key, body); err != nil {
-					t.Fatal(err)
-				}
-			}
+			store := b.store()
 			log := delta.NewLog(store, "t", delta.Options{})
 			snap, err := log.Open(t.Context(), nil)
 			if err != nil {

@@ -26,6 +26,9 @@ type replayer struct {
 	timestamp int64            // of the entry before, ms
 	// open says that any engine may write the table, as of the entry at hand.
 	open bool
+	// spoken are the files that the entries of the log, without checkpoints, have in
+	// the table, by name.
+	spoken map[string]bool
 }
 
 // strict is the severity of a rule that Sluice keeps, and that an engine may break
@@ -42,7 +45,7 @@ func (r *replayer) strict() Severity {
 func (c *checker) replay() error {
 	l := c.listing
 	base := l.oldestCheckpoint()
-	r := &replayer{checker: c, txnIDs: map[string]int64{}, open: true}
+	r := &replayer{checker: c, txnIDs: map[string]int64{}, open: true, spoken: map[string]bool{}}
 	begin := base
 	switch {
 	case l.first == 0 && (base < 0 || l.unbroken(0, base)):
@@ -66,7 +69,11 @@ func (c *checker) replay() error {
 		return err
 	}
 	c.progress("log", int64(len(versions)), int64(len(versions)))
-	c.state = r.state
+	if c.state = r.state; c.state != nil {
+		if err := r.checkSpoken(begin); err != nil {
+			return err
+		}
+	}
 	if r.state == nil {
 		c.report(Error, atVersion(l.tip), doRestoreLog, "the newest version cannot be told from the log")
 	}
@@ -136,6 +143,7 @@ func (r *replayer) follow(version int64, e *entry) error {
 			r.open = e.protocol[0].open()
 		}
 		r.checkEntry(e)
+		r.speak(e)
 		if r.state != nil {
 			r.apply(e)
 		}
