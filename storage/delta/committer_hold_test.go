@@ -137,16 +137,17 @@ func TestFilesOfAPoolThatLosesAfterAnOutageAreUploadedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
 		l := startLedger(t, store, CommitterOptions{})
-		outage := true
+		var outage atomic.Bool
+		outage.Store(true)
 		store.SetFaults(func(r mem.Request) mem.Fault {
-			if outage && r.Kind == object.KindCreate {
+			if outage.Load() && r.Kind == object.KindCreate {
 				return mem.Fault{Outcome: mem.Refuse}
 			}
 			return mem.Fault{}
 		})
 		l.append(0, true)
 		time.Sleep(time.Hour)
-		outage = false
+		outage.Store(false)
 		e := &Entry{Version: 1, Info: &CommitInfo{TxnID: "other", Operation: "VACUUM START"}}
 		if _, other, err := NewLog(store, testTable, Options{}).Commit(t.Context(), e, time.Time{}); err != nil || other != nil {
 			t.Fatal(other, err)

@@ -140,22 +140,20 @@ func TestALeaderThatWasOvertakenDeletesNoFiles(t *testing.T) {
 func TestABrokerWhoseClockIsWrongKeepsThePromiseToReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
-		skew := 24 * time.Hour // by which this broker's clock is behind, then ahead
-		store.SetClock(func() time.Time { return time.Now().Add(skew) })
+		// The store's clock is a day ahead of this broker's, and then a day behind it.
+		store.SetClock(func() time.Time { return time.Now().Add(24 * time.Hour) })
 		l := startFiles(t, store, 1)
 		s, err := NewLog(store.Handle(), testTable, Options{}).Open(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		removed := s.Tombstones["data/0-1.parquet"].DeletionTimestamp
-		if at := time.UnixMilli(removed); time.Now().Add(skew).Sub(at) > time.Minute {
+		if at := time.UnixMilli(removed); time.Now().Add(24*time.Hour).Sub(at) > time.Minute {
 			t.Error("a clock that is behind makes a tombstone of", at)
 		}
 		l.Close(t.Context())
-		skew = 0
-		time.Sleep(24*time.Hour - 30*time.Minute) // the store's clock stood still meanwhile
-		skew = -24 * time.Hour
-		store.SetClock(func() time.Time { return time.Now().Add(skew) })
+		time.Sleep(24*time.Hour - 30*time.Minute)
+		store.SetClock(func() time.Time { return time.Now().Add(-24 * time.Hour) })
 		l = startLedger(t, store, CommitterOptions{})
 		time.Sleep(2 * time.Hour)
 		if l.tend(); exists(t, store) != "0-1" {
@@ -230,9 +228,10 @@ func TestAProposalThatComesTooLateIsNotCommitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
 		l := startLedger(t, store, CommitterOptions{})
-		outage := true
+		var outage atomic.Bool
+		outage.Store(true)
 		store.SetFaults(func(r mem.Request) mem.Fault {
-			if outage && r.Kind == object.KindCreate {
+			if outage.Load() && r.Kind == object.KindCreate {
 				return mem.Fault{Outcome: mem.Refuse}
 			}
 			return mem.Fault{}
@@ -247,7 +246,7 @@ func TestAProposalThatComesTooLateIsNotCommitted(t *testing.T) {
 			})
 		}()
 		time.Sleep(time.Hour)
-		outage = false
+		outage.Store(false)
 		if err := <-refused; fmt.Sprint(err) != "context deadline exceeded" {
 			t.Error(err)
 		}
