@@ -15,7 +15,8 @@ import (
 //   - when in doubt whether this broker still leads: a producer whose sequences do not
 //     fit, or who knows more partitions, may have been served by another one. What
 //     is refused reaches no log, where the take-over would be met;
-//   - when a file that it reads is gone.
+//   - when a file that it reads is gone;
+//   - when it is asked for a version of the table that it does not know.
 //
 // Each look costs one GET if there is nothing new.
 

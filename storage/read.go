@@ -356,7 +356,8 @@ func (t *Topic) all(ctx context.Context, n int32) ([]extent, Offsets, error) {
 }
 
 // OffsetAtVersion is the next offset that the partition had at a version of the
-// table: what had been committed by then. ErrVersionGone if the log does not hold it.
+// table: what had been committed by then. ErrVersionGone if the log does not hold it. Whoever
+// knows of a version that is not known here, another writer's, finds it taken up from then on.
 func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (int64, error) {
 	t.mu.Lock()
 	_, err := t.partition(n)
@@ -370,6 +371,11 @@ func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (in
 	}
 	if snap.Metadata.ID != t.id {
 		return -1, fmt.Errorf("%w: version %d is of a topic of this name that was deleted", ErrVersionGone, version)
+	}
+	if version > t.Version() {
+		if err := t.committer.Look(ctx); err != nil {
+			return -1, storeError(err)
+		}
 	}
 	return snap.Txns[nextOffsetApp(t.id, n)].Version, nil
 }

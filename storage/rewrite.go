@@ -66,11 +66,17 @@ var errOutdated = errors.New("the files to rewrite are not in the table any more
 
 // exchange commits that adds take the place of files, by an entry that info describes.
 // dataChange says that rows are missing now: readers that follow the table must look.
-// errOutdated means that some of files have left the table: nothing is committed then,
+// errOutdated means that some of files have left the table, or that others had it for too long: nothing is committed then,
 // and the adds are deleted from the store. They are not after any other error, since it
 // may be unknown whether the entry stands.
 func (t *Topic) exchange(ctx context.Context, files []*file, adds []delta.Add, info *delta.CommitInfo, dataChange bool) error {
+	var uploaded time.Time // by the store's clock, as far as the log tells
 	err := t.propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		if uploaded.IsZero() {
+			uploaded = snap.Proved
+		} else if snap.TooLate(uploaded) {
+			return nil, errOutdated // they may have been taken for orphans meanwhile
+		}
 		described := *info // the committer completes it
 		e := &delta.Entry{Info: &described, Adds: slices.Clone(adds)}
 		for i := range e.Adds {

@@ -29,12 +29,10 @@ type upkeepResult struct {
 
 const (
 	// checkpointEvery is the least number of versions between two checkpoints.
-	// A checkpoint holds every live file and tombstone, so it comes later in large
-	// tables: its cost stays a share of that of the commits. 200 actions take half a
-	// millisecond and 8 kB a version; fewer would leave a table of 20 versions a second,
-	// which names 72,000 removed files, with 1,400 entries that each reader has to read.
+	// A checkpoint holds every live file, so it comes later in large tables: its
+	// cost stays a small share of that of the commits.
 	checkpointEvery    = 100
-	actionsPerVersion  = 200
+	actionsPerVersion  = 50
 	checkpointDeadline = 5 * time.Minute
 
 	// quietAfter is how long a table must not have been written to before it gets a

@@ -30,27 +30,36 @@ func (c *Committer[T]) vacuum(ctx context.Context, s *Snapshot) ([]*Remove, erro
 	if err != nil {
 		return nil, err
 	}
-	live := make(map[string]bool, len(newest.Files)) // keys
-	for _, file := range newest.Files {
-		if key, err := c.log.DataKey(file.Path); err == nil {
-			live[key] = true
-		}
-	}
 	expired := s.Expired(earlier(now, newest.Proved))
-	keys := make([]string, 0, len(expired))
 	for _, r := range expired {
 		delete(s.Tombstones, FileName(r.Path))
-		// A path outside the table (a shallow clone's) is not ours to delete.
-		if key, err := c.log.DataKey(r.Path); err == nil && !live[key] {
-			keys = append(keys, key)
-		}
 	}
+	keys := c.log.Dead(newest, expired)
 	if len(keys) > 0 {
 		if _, err := c.log.Store().Delete(ctx, keys...); err != nil {
 			return nil, err
 		}
 	}
 	return expired, nil
+}
+
+// Dead are the keys of removed files that no live file of s has: what may be deleted
+// once nobody reads it any more.
+func (l *Log) Dead(s *Snapshot, removed []*Remove) []string {
+	live := make(map[string]bool, len(s.Files))
+	for _, file := range s.Files {
+		if key, err := l.DataKey(file.Path); err == nil {
+			live[key] = true
+		}
+	}
+	keys := make([]string, 0, len(removed))
+	for _, r := range removed {
+		// A path outside the table (a shallow clone's) is not ours to delete.
+		if key, err := l.DataKey(r.Path); err == nil && !live[key] {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // earlier is the earlier of two times, of which b may be unknown (zero).

@@ -25,8 +25,8 @@ import (
 //   - Not by whoever leads the table at that moment: an entry names only files whose
 //     upload ended at most ten minutes before its put began (delta.Committer uploads
 //     pools anew and refuses proposals after that), and no put was under way
-//     (delta.Committer.Current sees to that in a broker; from outside of one the table must
-//     have no leader that is cut off from the store with an entry undecided for a day).
+//     (delta.Committer.Current sees to that in a broker; package admin, from outside of one, puts an
+//     entry of its own first, which whoever has one under way must meet).
 //   - Not by a leader before: its next entry meets that of the take-over, and it stops.
 //   - Not by a leader to come: it uploads under names of its own, after that moment.
 //
@@ -46,8 +46,8 @@ type Page struct {
 
 // ListOld lists files under the data folder of a table, at most that many requests
 // (1,000 keys each) from the key after on, that Sluice has written before age by the
-// store's clock and before today's date by ours: clocks that jump do not make a file old.
-// Folders of younger dates are not listed. A store that tells no time has no old files.
+// store's clock and not after the date of that moment by ours: clocks that jump do not make a
+// file old. Folders of younger dates are not listed. A store that tells no time has no old files.
 func ListOld(ctx context.Context, store object.Store, table, after string, requests int, age time.Duration) (Page, error) {
 	page := Page{Next: after}
 	request := object.ListRequest{Prefix: table + "/data/", After: after}
@@ -56,10 +56,10 @@ func ListOld(ctx context.Context, store object.Store, table, after string, reque
 		if err != nil {
 			return Page{}, fmt.Errorf("listing the data files of %s: %w", table, err)
 		}
-		cutoff, today := listing.Now.Add(-age), time.Now().UTC().Format(time.DateOnly)
+		cutoff, newest := listing.Now.Add(-age), time.Now().UTC().Add(-age).Format(time.DateOnly)
 		for _, info := range listing.Objects {
 			date, ok := fileDate(strings.TrimPrefix(info.Key, request.Prefix))
-			if ok && date >= today {
+			if ok && date > newest {
 				return Page{Files: page.Files}, nil // none of what follows is older
 			}
 			if ok && !listing.Now.IsZero() && info.Modified.Before(cutoff) {
