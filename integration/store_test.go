@@ -19,6 +19,8 @@ type store struct {
 	env  []string // for sluice and for engines
 	// wake starts the store's server again if the test has ended it; nil: there is none.
 	wake func(t *testing.T)
+	// gaps says that the test deletes rows: offsets need not be dense in the end.
+	gaps bool
 }
 
 // table is the URL of a table in the store as Delta engines take it.

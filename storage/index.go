@@ -69,18 +69,14 @@ func (x *index) add(key string, a *delta.Add, order int64) {
 		x.order++
 		order = x.order
 	}
-	ranges, ok := rows.ParseRanges(a.Tags)
-	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), order: order}
-	if ok {
-		f.starts = ranges[0]
-	}
+	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), starts: startOf(a), order: order}
 	x.files[name] = f
 	i := len(x.ordered) // the usual case
 	if i > 0 && fileOrder(x.ordered[i-1], f) > 0 {
 		i, _ = slices.BinarySearchFunc(x.ordered, f, fileOrder)
 	}
 	x.ordered = slices.Insert(x.ordered, i, f)
-	if ok {
+	if ranges, ok := rows.ParseRanges(a.Tags); ok {
 		x.resolve(f, ranges)
 	} else {
 		x.unresolved[name] = f

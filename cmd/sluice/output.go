@@ -89,12 +89,16 @@ func isNumber(cell string) bool {
 }
 
 // isTerminal reports whether f is a terminal, as far as the standard library
-// can tell: /dev/null passes too, where it makes no difference.
+// can tell: a device of characters other than the null device.
 func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	if !ok {
 		return false
 	}
 	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }

@@ -10,7 +10,8 @@ import (
 func newTable() *cobra.Command {
 	return brokersFlag(newNoun("table", "Work with the Delta tables of topics", newTableSQL(),
 		newTableYield(), newTableWriters(),
-		storeFlag(newTableDescribe()), storeFlag(newTableHistory())))
+		storeFlag(newTableDescribe()), storeFlag(newTableHistory()),
+		storeFlag(newTableOptimize()), storeFlag(newTableVacuum()), storeFlag(newTableDelete())))
 }
 
 func newTableSQL() *cobra.Command {

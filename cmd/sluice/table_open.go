@@ -157,6 +157,23 @@ func openTable(cmd *cobra.Command, topic string, options admin.Options) (*admin.
 	return t, nil
 }
 
+// tellBroker has the broker look at a version of a topic's table: it learns of it if it did
+// not know it.
+func tellBroker(cmd *cobra.Command, topic string, version int64) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
+	defer cancel()
+	c, err := connect(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	offsets, err := c.admin.ListOffsetsAfterMilli(ctx, position{atVersion, version}.timestamp(), topic)
+	if err != nil {
+		return err
+	}
+	return kafkaError("topic "+topic, offsets.Error(), "")
+}
+
 // absolute is the path for a message.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {

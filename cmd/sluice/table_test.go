@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,5 +104,90 @@ func TestAYieldedTableTakesRecordsWhenItsTimeIsOver(t *testing.T) {
 	}
 	if got := <-over; !strings.Contains(got, "commits to orders again") {
 		t.Errorf("table yield: %s", got)
+	}
+}
+
+func TestRowsAreDeletedFromALiveTopic(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "data")
+	b := start(t, store)
+	defer b.end()
+	b.ok("", "topic", "create", "orders")
+	for range 3 {
+		b.ok("alice:1\nbob:2\ncarol:3", "produce", "orders", "--key-separator", ":", "-q")
+	}
+	keys := func() string {
+		return fields(b.ok("", "consume", "orders", "--follow=false", "--key-separator", ":"))
+	}
+	if got := b.ok("", "table", "optimize", "orders"); !strings.Contains(got, "3 files") || !strings.Contains(got, "became 1 file") {
+		t.Errorf("optimize: %s", got)
+	}
+	if got := b.ok("", "table", "delete", "orders", "--key", "bob", "--dry-run"); !strings.Contains(got, "would delete 3 rows from 1 file") {
+		t.Errorf("dry run: %s", got)
+	}
+	// The broker has them all in memory, and serves them no more.
+	if got := b.ok("", "table", "delete", "orders", "--key", "bob"); !strings.Contains(got, "deleted 3 rows; 1 file rewritten in version") {
+		t.Errorf("delete: %s", got)
+	}
+	if got := keys(); got != "alice:1 carol:3 alice:1 carol:3 alice:1 carol:3" {
+		t.Errorf("left: %s", got)
+	}
+	if code, _, stderr := command(t, "", "table", "delete", "orders", "--key", "carol", "--purge", "--brokers", b.address); code != exitUsage || !strings.Contains(stderr, "say --yes") {
+		t.Errorf("purge without --yes: %d %s", code, stderr)
+	}
+	if got := b.ok("", "table", "delete", "orders", "--key-base64", "Y2Fyb2w=", "--purge", "--yes"); !strings.Contains(got, "deleted 3 rows") || !strings.Contains(got, "deleted 5 files that had left the table") {
+		t.Errorf("purge: %s", got)
+	}
+	if files, err := filepath.Glob(filepath.Join(store, "orders", "data", "*", "*.parquet")); err != nil || len(files) != 1 {
+		t.Errorf("left: %v, %v", files, err)
+	}
+	// To the last one: the next offset stays.
+	b.ok("", "table", "delete", "orders", "--offsets", "0:0-8", "--json")
+	b.ok("dave:1", "produce", "orders", "--key-separator", ":", "-q")
+	if got := keys(); got != "dave:1" {
+		t.Errorf("left: %s", got)
+	}
+	if d := described(t, b.ok("", "table", "describe", "orders", "--json")); d.Partitions[0].Next != 10 || d.Rows != 1 {
+		t.Errorf("%+v", d)
+	}
+	if got := b.ok("", "table", "vacuum", "orders", "--dry-run"); !strings.HasPrefix(got, "would delete 0 files") {
+		t.Errorf("vacuum: %s", got)
+	}
+}
+
+func TestWhichRowsToDeleteIsReadFromFlags(t *testing.T) {
+	now := time.UnixMilli(1_000_000_000_000)
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte("a\r\n\nb c\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		flags deletion
+		want  string // or part of the error
+	}{
+		"keys":       {deletion{keys: []string{"x", ""}, keys64: []string{"AP8="}, keyFiles: []string{file}}, `["x" "" "\x00\xff" "a" "b c"] [] 0`},
+		"offsets":    {deletion{offsets: []string{"0:5", "3:7-9"}}, "[] [{0 5 5} {3 7 9}] 0"},
+		"ms":         {deletion{before: "1234"}, "[] [] 1234"},
+		"days":       {deletion{before: "1.5d"}, "[] [] 999870400000"},
+		"hours":      {deletion{before: "1h"}, "[] [] 999996400000"},
+		"RFC 3339":   {deletion{before: "2001-09-09T01:46:40Z"}, "[] [] 1000000000000"},
+		"nothing":    {deletion{}, "in one way"},
+		"two ways":   {deletion{before: "1h", keys: []string{"x"}}, "in one way"},
+		"backwards":  {deletion{offsets: []string{"0:5-4"}}, "want PARTITION:FIRST-LAST"},
+		"no offsets": {deletion{offsets: []string{"0"}}, "want PARTITION:FIRST-LAST"},
+		"base64":     {deletion{keys64: []string{"?"}}, "--key-base64"},
+		"no time":    {deletion{before: "yesterday"}, "want a time such as"},
+		"an offset":  {deletion{before: "-5"}, "want a time such as"},
+	} {
+		s, err := c.flags.selection(now)
+		got := fmt.Sprintf("%q %v %d", s.Keys, s.Offsets, s.Before)
+		if err != nil {
+			if got = err.Error(); !strings.Contains(got, c.want) || !isUsage(err) {
+				t.Errorf("%s: %s", name, got)
+			}
+			continue
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }

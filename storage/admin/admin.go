@@ -93,6 +93,9 @@ func (t *Table) load(ctx context.Context) error {
 	return nil
 }
 
+// Topic is the topic's name.
+func (t *Table) Topic() string { return t.topic }
+
 // State is what the table says of its topic at the version that was loaded last.
 func (t *Table) State() storage.TableState { return t.state }
 
@@ -150,6 +153,11 @@ func (t *Table) commit(ctx context.Context, propose func(*delta.Snapshot) (*delt
 		}
 		e.Version = t.snap.Version + 1
 		e.Info.Timestamp = t.snap.NextTimestamp(time.Now())
+		// Readers of older versions are promised the files for a time from now on, whatever
+		// this machine's clock says.
+		for i := range e.Removes {
+			e.Removes[i].DeletionTimestamp = max(e.Info.Timestamp, t.snap.Proved.UnixMilli())
+		}
 		e.Info.EngineInfo, e.Info.TxnID = t.options.Engine, uuid.NewString()
 		read := t.snap.Version
 		e.Info.ReadVersion = &read
@@ -195,27 +203,21 @@ func (t *Table) holds(e *delta.Entry) bool {
 	return len(e.Adds) > 0
 }
 
-// remove is the action that takes a live file out of the table.
-func remove(a *delta.Add, dataChange bool, ms int64) delta.Remove {
+// remove is the action that takes a live file out of the table; commit sets its time.
+func remove(a *delta.Add, dataChange bool) delta.Remove {
 	return delta.Remove{
-		Path: a.Path, DeletionTimestamp: ms, DataChange: dataChange, ExtendedFileMetadata: true,
+		Path: a.Path, DataChange: dataChange, ExtendedFileMetadata: true,
 		PartitionValues: map[string]string{}, Size: a.Size,
 	}
 }
 
 // reader opens a data file.
 func (t *Table) reader(ctx context.Context, a *delta.Add) (*rows.Reader, error) {
-	key, err := t.log.DataKey(a.Path)
+	source, err := t.source(a)
 	if err != nil {
 		return nil, err
 	}
-	r, err := rows.Open(ctx, a.Size, func(ctx context.Context, off, n int64) ([]byte, error) {
-		o, err := t.store.Get(ctx, key, object.Range{Offset: off, Length: n})
-		if err == nil && int64(len(o.Body)) != n {
-			err = fmt.Errorf("%w: %d bytes from %d on, want %d", rows.ErrCorrupt, len(o.Body), off, n)
-		}
-		return o.Body, err
-	})
+	r, err := rows.Open(ctx, a.Size, source)
 	if err != nil {
 		return nil, fmt.Errorf("data file %s: %w", a.Path, err)
 	}
