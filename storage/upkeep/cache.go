@@ -20,14 +20,14 @@ const (
 )
 
 // share is the largest part of a file that may be held so that all files together
-// take about inputBytes: files up to it are held whole.
-func share(files []File) int64 {
+// take about total bytes: files up to it are held whole.
+func share(files []File, total int64) int64 {
 	sizes := make([]int64, len(files))
 	for i, f := range files {
 		sizes[i] = f.Size
 	}
 	slices.Sort(sizes)
-	left, part := int64(inputBytes), int64(0)
+	left, part := total, int64(0)
 	for i, size := range sizes {
 		if part = left / int64(len(sizes)-i); size > part {
 			break
@@ -86,34 +86,39 @@ func (c *cache) read(ctx context.Context, off, n int64) ([]byte, error) {
 		return nil, ctx.Err()
 	}
 	first, last := off/c.block, (off+n-1)/c.block
-	start := first * c.block
-	found, ok := c.find(first, last)
-	if !ok {
-		var err error
-		if found, err = c.src(ctx, start, min((last+1)*c.block, c.size)-start); err != nil {
+	found, next := c.find(first, last)
+	if next <= last {
+		start := next * c.block
+		more, err := c.src(ctx, start, min((last+1)*c.block, c.size)-start)
+		if err != nil {
 			return nil, err
 		}
-		c.add(first, found)
+		c.add(next, more)
+		if found == nil {
+			found = more
+		} else {
+			found = append(found, more...)
+		}
 	}
-	return found[off-start:][:n], nil
+	return found[off-first*c.block:][:n], nil
 }
 
-// find returns blocks as one piece, if all of them are there.
-func (c *cache) find(first, last int64) ([]byte, bool) {
-	var all []byte
-	for number := first; number <= last; number++ {
-		i := slices.IndexFunc(c.blocks, func(b block) bool { return b.number == number })
+// find returns the bytes of blocks from first on, as one piece, and the number of the
+// next one, behind last if all are there. A single block is the caller's to read only.
+func (c *cache) find(first, last int64) (found []byte, next int64) {
+	for next = first; next <= last; next++ {
+		i := slices.IndexFunc(c.blocks, func(b block) bool { return b.number == next })
 		if i < 0 {
-			return nil, false
+			break
 		}
 		b := c.blocks[i]
 		c.blocks = append(slices.Delete(c.blocks, i, i+1), b)
 		if first == last {
-			return b.bytes, true
+			return b.bytes, next + 1
 		}
-		all = append(all, b.bytes...)
+		found = append(found, b.bytes...)
 	}
-	return all, true
+	return found, next
 }
 
 // add takes up the blocks from first on, and drops old ones for them.

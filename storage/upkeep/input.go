@@ -58,16 +58,17 @@ type feeder struct {
 	free  chan *window
 }
 
-// newFeeder opens the files and plans in which order they are read.
-func newFeeder(ctx context.Context, files []File) (*feeder, error) {
-	limit, total := share(files), int64(0)
+// newFeeder opens the files, of which it holds about hold bytes, and plans in which
+// order they are read.
+func newFeeder(ctx context.Context, files []File, hold int64) (*feeder, error) {
+	each, total := share(files, hold), int64(0)
 	inputs := make([]*input, len(files))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i, f := range files {
 		inputs[i] = &input{index: i}
 		group.Go(func() error {
-			if err := inputs[i].open(ctx, f, limit); err != nil {
+			if err := inputs[i].open(ctx, f, each); err != nil {
 				return &FileError{i, err}
 			}
 			return nil
@@ -101,8 +102,8 @@ func newFeeder(ctx context.Context, files []File) (*feeder, error) {
 
 // open reads the footer of a file and looks whether it holds what the log says:
 // rows that no Kafka consumer can ask for would be lost.
-func (in *input) open(ctx context.Context, f File, limit int64) (err error) {
-	if in.reader, err = rows.Open(ctx, f.Size, newCache(f, limit).read); err != nil {
+func (in *input) open(ctx context.Context, f File, hold int64) (err error) {
+	if in.reader, err = rows.Open(ctx, f.Size, newCache(f, hold).read); err != nil {
 		return err
 	}
 	want := int64(0)

@@ -83,7 +83,7 @@ const (
 func Rewrite(ctx context.Context, rw Rewriting) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	in, err := newFeeder(ctx, rw.Files)
+	in, err := newFeeder(ctx, rw.Files, inputBytes)
 	if err != nil {
 		return Result{}, err
 	}
