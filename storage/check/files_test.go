@@ -328,6 +328,20 @@ func TestALogThatIsCleanedUpDuringTheCheckIsReadAgain(t *testing.T) {
 	}
 }
 
+func TestEntriesBeforeTheCheckpointThatTheLogBeginsWithTellNothingOfProducers(t *testing.T) {
+	b := begin(t)
+	_, checkpoint := b.checkpoint()
+	// As cleanup leaves it that was stopped: the checkpoint before is gone, and its
+	// producers' state and the entries behind it are not.
+	b.objects[fmt.Sprintf("t/_sluice/state/%020d", checkpoint-9)] = fmt.Appendf(nil, `{"version":%d,"table":%q}`, checkpoint-9, b.metaData()["id"])
+	for v := range checkpoint - 9 {
+		delete(b.objects, entryKey(v))
+	}
+	if report := b.all(check.Options{}); !report.Sound() {
+		t.Error(report.Problems())
+	}
+}
+
 func TestTheProducersStateIsComparedWithTheLog(t *testing.T) {
 	state := func(b *broken) string {
 		for _, key := range slices.Sorted(maps.Keys(b.objects)) {

@@ -99,6 +99,16 @@ func (l *listing) see(name string, info object.Info) {
 	l.tip = max(l.tip, version)
 }
 
+// begin is the version from which the log can be followed: 0, whose entry comes
+// first, or the oldest checkpoint; -1 if there is neither.
+func (l *listing) begin() int64 {
+	base := l.oldestCheckpoint()
+	if l.first == 0 && (base < 0 || l.unbroken(0, base)) {
+		return 0
+	}
+	return base
+}
+
 // oldestCheckpoint is the oldest complete checkpoint, -1 if there is none.
 func (l *listing) oldestCheckpoint() int64 {
 	oldest := int64(-1)

@@ -92,9 +92,11 @@ func newProducerReplay(c *checker) (*producerReplay, error) {
 		return r, err
 	}
 	switch {
-	case c.listing.first == 0 && c.listing.unbroken(0, r.until): // the log tells all
+	case c.listing.begin() == 0 && c.listing.unbroken(0, r.until): // the log tells all
 		r.batches = map[producerKey][]batch{}
-	case len(versions) > 1 && c.listing.unbroken(versions[len(versions)-2]+1, r.until):
+	// Entries up to the checkpoint that the replay begins with are not taken up, though
+	// some may still stand there.
+	case len(versions) > 1 && versions[len(versions)-2] >= c.listing.begin() && c.listing.unbroken(versions[len(versions)-2]+1, r.until):
 		r.from = versions[len(versions)-2]
 		older, err := r.load(r.from)
 		if err != nil || older == nil {

@@ -44,13 +44,12 @@ func (r *replayer) strict() Severity {
 // checkpoint with the entries before it.
 func (c *checker) replay() error {
 	l := c.listing
-	base := l.oldestCheckpoint()
+	begin := l.begin()
 	r := &replayer{checker: c, txnIDs: map[string]int64{}, open: true, spoken: map[string]bool{}}
-	begin := base
 	switch {
-	case l.first == 0 && (base < 0 || l.unbroken(0, base)):
-		begin, r.state = 0, newState()
-	case base < 0:
+	case begin == 0 && l.first == 0:
+		r.state = newState()
+	case begin < 0:
 		c.report(Error, wholeTable, doRestoreLog, "the log begins with version %d and has no complete checkpoint: nothing can be read", l.first)
 		return nil
 	}
