@@ -202,7 +202,7 @@ func codecOf(name string) rows.Codec {
 
 // completeEntry adds what an entry says beside its files: the next offset of each
 // partition, and the producer state of its batches.
-func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) {
+func (t *Topic) completeEntry(e *delta.Entry, snap *delta.Snapshot, pools [][]*appended) {
 	next := map[int32]int64{}
 	newest := map[producerKey][]producerNote{}
 	var order []producerKey
@@ -228,7 +228,7 @@ func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appe
 		}
 	}
 	for n, offset := range next {
-		e.Txns = append(e.Txns, delta.Txn{AppID: nextOffsetApp(t.id, n), Version: offset, LastUpdated: e.Info.Timestamp})
+		e.Txns = append(e.Txns, t.nextTxn(snap, n, offset, e.Info.Timestamp))
 	}
 	slices.SortFunc(e.Txns, func(a, b delta.Txn) int { return cmp.Compare(a.AppID, b.AppID) })
 	if len(order) == 0 {
@@ -241,31 +241,17 @@ func (t *Topic) completeEntry(e *delta.Entry, _ *delta.Snapshot, pools [][]*appe
 	e.Info.Sluice, _ = json.Marshal(n) // numbers and a string: it cannot fail
 }
 
-// checkForeign decides whether the topic can go on after an entry of somebody else.
-func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
-	t.mu.Lock()
-	epoch := int64(t.epoch)
-	t.mu.Unlock()
-	t.foreign = e.Version
-	switch {
-	case delta.Fenced(e, epoch):
-		return delta.ErrFenced
-	case e.Metadata != nil && (e.Metadata.ID != t.id || e.Metadata.Configuration[propertyDeleted] == "true"):
-		return fmt.Errorf("%w: the topic was deleted or replaced by another writer", delta.ErrFenced)
-	case e.Metadata != nil && e.Metadata.SchemaString != snap.Metadata.SchemaString:
-		return fmt.Errorf("%w: another writer changed the table's schema in version %d; restore it and restart", ErrStopped, e.Version)
-	case e.Protocol != nil:
-		if err := e.Protocol.CanWrite(writerFeatures...); err != nil {
-			return fmt.Errorf("%w: version %d: %w", ErrStopped, e.Version, err)
-		}
-	}
-	return nil
+// nextTxn raises the next offset of a partition. Inserted rows that got theirs later may
+// have been committed before: it never falls.
+func (t *Topic) nextTxn(snap *delta.Snapshot, n int32, offset, ms int64) delta.Txn {
+	app := nextOffsetApp(t.id, n)
+	return delta.Txn{AppID: app, Version: max(offset, snap.Txns[app].Version), LastUpdated: ms}
 }
 
 // applied takes up an entry that stands in the log, ours or another's. Behind the
 // one that deletes the topic nothing may be committed: the next incarnation would
 // inherit it.
-func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) error {
+func (t *Topic) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*appended) error {
 	foreign := t.foreign == e.Version
 	t.mu.Lock()
 	t.version.Store(e.Version)
@@ -280,9 +266,14 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 	place := t.index.place(e.Removes)
 	// Removes first, as in delta.Snapshot: a path that is in both lives.
 	t.index.remove(e.Removes)
-	for i := range e.Adds {
-		if err := t.addFile(&e.Adds[i], place); err != nil {
-			t.env.log.Error("a data file of another writer is not read", "topic", t.name, "version", e.Version, "err", err)
+	if foreign && len(e.Adds) > 0 {
+		limits := t.limits(snap)
+		for i := range e.Adds {
+			t.addForeign(e, e.Adds[i], place, limits)
+		}
+	} else {
+		for i := range e.Adds {
+			t.addFile(&e.Adds[i], t.placeOf(&e.Adds[i], place))
 		}
 	}
 	for _, txn := range e.Txns {
@@ -291,6 +282,8 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 		}
 	}
 	t.commit(pools)
+	t.judge()
+	t.reviewLater()
 	t.notify()
 	t.compactLater()
 	t.mu.Unlock()
@@ -306,32 +299,6 @@ func (t *Topic) applied(e *delta.Entry, _ *delta.Snapshot, pools [][]*appended) 
 	return nil
 }
 
-// forgetTails drops what the tail cache holds of records that another writer's entry
-// may have deleted; t.mu is held. Rewritten ones go with them, which costs a reader
-// of those a look into the new file.
-func (t *Topic) forgetTails(removes []delta.Remove) {
-	ends := map[int32]int64{}
-	for i := range removes {
-		f := t.index.files[delta.FileName(removes[i].Path)]
-		if f == nil || !removes[i].DataChange {
-			continue
-		}
-		for _, r := range f.ranges {
-			ends[r.Partition] = max(ends[r.Partition], r.Last+1)
-		}
-		if f.ranges == nil { // unresolved: it may hold anything
-			for n, p := range t.partitions {
-				ends[int32(n)] = p.next
-			}
-		}
-	}
-	for n, end := range ends {
-		if n >= 0 && int(n) < len(t.partitions) {
-			t.env.tails.drop(&t.partitions[n].tail, end)
-		}
-	}
-}
-
 func (t *Topic) errDeleted() error { return fmt.Errorf("%w: %s is deleted", ErrUnknownTopic, t.name) }
 
 // commit makes batches visible; t.mu is held.
@@ -341,7 +308,8 @@ func (t *Topic) commit(pools [][]*appended) {
 			p := t.partitions[a.partition]
 			last := a.base + a.count - 1
 			t.env.tails.add(&p.tail, tailBatch{a.base, last, a.batch})
-			p.high = last + 1
+			p.pooled = last + 1
+			p.advance()
 			a.wait.result.LogStart = p.logStart
 			if id := a.batch.ProducerID(); id != noProducer {
 				t.producers.committed(producerKey{a.partition, id}, a.wait)

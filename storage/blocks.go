@@ -182,7 +182,8 @@ func (c *blockCache) load(ctx context.Context, store object.Store, n int32, from
 	if err != nil {
 		return nil, err
 	}
-	b.batches, err = r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes})
+	// Behind its extent a file may hold rows that stand for no record.
+	b.batches, err = r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes, Before: e.last + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -192,16 +193,21 @@ func (c *blockCache) load(ctx context.Context, store object.Store, n int32, from
 }
 
 // merge reads files whose offsets are interleaved: batches of single records, in
-// order, since a batch must not hide another file's record between its own.
+// order, since a batch must not hide another file's record between its own. Of copies
+// of a record the original counts: see Topic.examine.
 func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
 	b := &block{whole: true}
 	complete := int64(-1) // every file has been read at least up to here
+	group = slices.Clone(group)
+	slices.SortStableFunc(group, func(x, y extent) int {
+		return cmp.Or(trueFirst(x.file.tagged, y.file.tagged), cmp.Compare(x.file.order, y.file.order), cmp.Compare(x.file.name, y.file.name))
+	})
 	for i, e := range group {
 		r, err := c.reader(ctx, store, e.file)
 		if err != nil {
 			return nil, err
 		}
-		batches, err := r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes / len(group), BatchBytes: 1})
+		batches, err := r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes / len(group), BatchBytes: 1, Before: e.last + 1})
 		if err != nil {
 			return nil, err
 		}
@@ -214,12 +220,24 @@ func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, fro
 			complete = last
 		}
 	}
-	slices.SortFunc(b.batches, func(x, y rows.Encoded) int { return cmp.Compare(x.First, y.First) })
+	slices.SortStableFunc(b.batches, func(x, y rows.Encoded) int { return cmp.Compare(x.First, y.First) })
+	b.batches = slices.CompactFunc(b.batches, func(x, y rows.Encoded) bool { return x.First == y.First })
 	if !b.whole {
 		b.batches = slices.DeleteFunc(b.batches, func(x rows.Encoded) bool { return x.First > complete })
 	}
 	b.measure()
 	return b, nil
+}
+
+// trueFirst puts what is true first.
+func trueFirst(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
 }
 
 // last is the block's last offset, -1 if it is empty.

@@ -76,7 +76,7 @@ func (t *Topic) pick() []*file {
 	sizes := make([]int64, len(all))
 	for range maxPicks {
 		for i, f := range all {
-			if sizes[i] = f.size; f.alone || t.index.unresolved[f.name] != nil {
+			if sizes[i] = f.size; f.alone || t.index.unresolved[f.name] != nil || t.index.inserts[f.name] != nil {
 				sizes[i] = math.MaxInt64
 			}
 		}

@@ -189,15 +189,6 @@ func TestFilesThatCannotBeReadDoNotKeepOthersFromBeingMerged(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"an engine's that is no Parquet": func(t *testing.T, store object.Store, topic *Topic) {
-			e := newEngine(t, store, "t")
-			if _, err := store.Put(t.Context(), "t/x.parquet", make([]byte, 500)); err != nil {
-				t.Fatal(err)
-			}
-			e.commit("WRITE", func(_ *delta.Snapshot, entry *delta.Entry) {
-				entry.Adds = []delta.Add{{Path: "x.parquet", Size: 500, DataChange: true, PartitionValues: map[string]string{}}}
-			})
-		},
 		"an engine's whose rows have no offset": func(t *testing.T, store object.Store, topic *Topic) {
 			e := newEngine(t, store, "t")
 			add := e.file(bare("a key", "a row for SQL only"), at(0, 1_000_000, "x"))

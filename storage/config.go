@@ -292,7 +292,8 @@ type Settings struct {
 	// the commit before is done; negative: follows the store.
 	CommitInterval time.Duration
 	// AnyWriter says that other engines may write the table (sluice.table.writers=any).
-	AnyWriter bool
+	RefuseInserts bool // sluice.table.inserts=refuse
+	AnyWriter     bool
 	// KeepTable says that retention moves only the log start offset, and rows stay
 	// in the table (sluice.table.retention=forever).
 	KeepTable bool
@@ -342,6 +343,7 @@ func ParseSettings(overrides, defaults map[string]string) (Settings, error) {
 		ZstdLevel:                   int(c.number("compression.zstd.level")),
 		CommitInterval:              time.Duration(c.number("sluice.commit.interval.ms")) * time.Millisecond,
 		AnyWriter:                   c.text("sluice.table.writers") == "any",
+		RefuseInserts:               c.text("sluice.table.inserts") == "refuse",
 		KeepTable:                   c.text("sluice.table.retention") == "forever",
 		ParquetCompression:          c.text("sluice.parquet.compression"),
 		TargetFileBytes:             c.number("sluice.table.target.file.bytes"),

@@ -185,6 +185,7 @@ func (e *engine) vacuum(paths []string) {
 // open makes a topic whose table engines may write.
 func (r *root) open(name string, partitions int32, config ...string) *Topic {
 	r.t.Helper()
+	r.gaps = true
 	all := map[string]string{"sluice.table.writers": "any"}
 	for i := 0; i < len(config); i += 2 {
 		all[config[i]] = config[i+1]

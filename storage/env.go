@@ -32,6 +32,8 @@ type env struct {
 	// rewriting is held by the compaction that runs: one at a time in a broker,
 	// beside the encodings that producers wait for.
 	rewriting chan struct{}
+	// adopting is held by the adoption that runs, one at a time.
+	adopting chan struct{}
 	// background is the upkeep under way; ctx ends it.
 	background sync.WaitGroup
 	ctx        context.Context
@@ -75,6 +77,7 @@ func newEnv(store object.Store, options Options) *env {
 		e.encoders <- &encoders{}
 	}
 	e.rewriting = make(chan struct{}, 1)
+	e.adopting = make(chan struct{}, 1)
 	return e
 }
 

@@ -19,11 +19,15 @@ type index struct {
 	files      map[string]*file
 	ordered    []*file // the same, sorted by fileOrder
 	unresolved map[string]*file
+	// inserts are the files with rows that stand for no record yet (see adopt.go), and
+	// unreadable says why files of the table cannot be read at all, by delta.FileName.
+	inserts    map[string]*file
+	unreadable map[string]error
 	order      int64 // of the newest file
 }
 
 // file is a live data file of the table. Its fields do not change once it is in
-// the index, but for ranges, which are set when they are known, and alone.
+// the index, but for ranges, which are set when they are known, alone and stuck.
 type file struct {
 	key      string // in the store
 	path     string // in the log
@@ -39,6 +43,14 @@ type file struct {
 	// alone says that compaction must leave it as it is: it cannot be read whole, or its
 	// records lie between those of others.
 	alone bool
+	// tagged: the log says what it holds. Of others, limits are the next offsets of the
+	// partitions before it came (shared, not to be changed), version and committed (ms)
+	// those of the entry that it came with; version is -1 if that is not known.
+	tagged             bool
+	limits             []int64
+	version, committed int64
+	// stuck is why its inserted rows cannot be adopted, nil if that is not known.
+	stuck error
 }
 
 // extent is where a file holds records of one partition. Extents of a partition
@@ -56,6 +68,7 @@ func newIndex(partitions int32) *index {
 	return &index{
 		partitions: make([][]extent, partitions),
 		files:      map[string]*file{}, unresolved: map[string]*file{},
+		inserts: map[string]*file{}, unreadable: map[string]error{},
 	}
 }
 
@@ -69,26 +82,37 @@ func (x *index) add(key string, a *delta.Add, order int64) {
 		x.order++
 		order = x.order
 	}
-	f := &file{key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime, span: rows.StatsRange(a.Stats), starts: startOf(a), order: order}
+	ranges, ok := rows.ParseRanges(a.Tags)
+	f := &file{
+		key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime,
+		span: rows.StatsRange(a.Stats), order: order, tagged: ok, version: -1,
+	}
+	if ok {
+		f.starts = ranges[0]
+	}
 	x.files[name] = f
 	i := len(x.ordered) // the usual case
 	if i > 0 && fileOrder(x.ordered[i-1], f) > 0 {
 		i, _ = slices.BinarySearchFunc(x.ordered, f, fileOrder)
 	}
 	x.ordered = slices.Insert(x.ordered, i, f)
-	if ranges, ok := rows.ParseRanges(a.Tags); ok {
+	if ok {
 		x.resolve(f, ranges)
 	} else {
 		x.unresolved[name] = f
 	}
 }
 
-// resolve says what a file holds.
+// resolve says what a file holds, perhaps anew.
 func (x *index) resolve(f *file, ranges []rows.Range) {
 	if x.files[f.name] != f {
 		return // removed meanwhile
 	}
 	delete(x.unresolved, f.name)
+	delete(x.inserts, f.name)
+	if f.ranges != nil {
+		x.drop(map[*file]bool{f: true})
+	}
 	f.ranges = ranges
 	for _, r := range ranges {
 		if r.Partition < 0 || int(r.Partition) >= len(x.partitions) || r.Rows == 0 {
@@ -121,16 +145,22 @@ func (x *index) remove(removes []delta.Remove) {
 	gone := map[*file]bool{}
 	for i := range removes {
 		name := delta.FileName(removes[i].Path)
+		delete(x.unreadable, name)
 		if f := x.files[name]; f != nil {
 			gone[f] = true
 			delete(x.files, name)
 			delete(x.unresolved, name)
+			delete(x.inserts, name)
 		}
 	}
-	if len(gone) == 0 {
-		return
+	if len(gone) > 0 {
+		x.ordered = slices.DeleteFunc(x.ordered, func(f *file) bool { return gone[f] })
+		x.drop(gone)
 	}
-	x.ordered = slices.DeleteFunc(x.ordered, func(f *file) bool { return gone[f] })
+}
+
+// drop takes the extents of files out.
+func (x *index) drop(gone map[*file]bool) {
 	for p, list := range x.partitions {
 		if i := slices.IndexFunc(list, func(e extent) bool { return gone[e.file] }); i >= 0 {
 			list = slices.DeleteFunc(list, func(e extent) bool { return gone[e.file] })

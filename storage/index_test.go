@@ -71,10 +71,10 @@ func TestFilesAreInTheOrderOfTheirRecordsWhateverReplacesThem(t *testing.T) {
 		tag := fmt.Sprintf("0:%d+10", 10+10*i)
 		x.add("t/"+path, &delta.Add{Path: path, Tags: map[string]string{rows.RangesTag: tag}}, place)
 	}
-	check("0 a b 3")
+	check("0 b a 3")
 	x.add("t/4", &delta.Add{Path: "4"}, 0)
 	x.remove([]delta.Remove{{Path: "0"}, {Path: "unknown"}})
-	check("a b 3 4")
+	check("b a 3 4")
 }
 
 // rewrite replaces all files of a topic's table by one for each part, as an engine

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -168,9 +169,9 @@ func overlapping(extents []extent) []extent {
 func (t *Topic) extents(ctx context.Context, n int32, offset, limit int64, count int) ([]extent, error) {
 	for {
 		t.mu.Lock()
-		if t.gone != nil {
+		if _, err := t.partition(n); err != nil {
 			t.mu.Unlock()
-			return nil, t.gone
+			return nil, err
 		}
 		if len(t.index.unresolved) == 0 {
 			found := t.index.from(n, offset, limit, count)
@@ -184,8 +185,9 @@ func (t *Topic) extents(ctx context.Context, n int32, offset, limit int64, count
 	}
 }
 
-// resolve reads the footers of the files that other writers made. It goes on after
-// one that cannot be read, and returns the first error.
+// resolve reads the footers of the files that other writers made, and more of those
+// that hold other rows than records. It goes on after one that the store does not
+// give out, and returns the first error.
 func (t *Topic) resolve(ctx context.Context) (failed error) {
 	select {
 	case t.resolving <- struct{}{}:
@@ -194,36 +196,46 @@ func (t *Topic) resolve(ctx context.Context) (failed error) {
 		return storeError(ctx.Err())
 	}
 	t.mu.Lock()
-	waiting := make([]*file, 0, len(t.index.unresolved))
-	for _, f := range t.index.unresolved {
-		waiting = append(waiting, f)
-	}
+	waiting := slices.Collect(maps.Values(t.index.unresolved))
 	t.mu.Unlock()
+	// In this order the first of two rows with the same place is the one that counts.
+	slices.SortFunc(waiting, fileOrder)
 	for _, f := range waiting {
-		ranges, err := t.rangesOf(ctx, f)
-		if err != nil && failed == nil {
-			failed = fmt.Errorf("file %s: %w", f.key, storeError(err))
-		}
-		if err != nil && ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		found, err := t.lookInto(ctx, f)
+		if err != nil && !unreadableFile(err) {
+			if failed == nil {
+				failed = fmt.Errorf("file %s: %w", f.key, storeError(err))
+			}
+			if ctx.Err() != nil {
+				break
+			}
 			continue
 		}
 		t.mu.Lock()
-		t.index.resolve(f, ranges)
+		switch {
+		case t.index.files[f.name] != f: // removed meanwhile
+		case err != nil:
+			delete(t.index.unresolved, f.name)
+			t.unreadable(f.name, err)
+		default:
+			t.index.resolve(f, found.ranges)
+			if found.inserts > 0 {
+				t.index.inserts[f.name] = f
+				t.judge()
+			}
+		}
 		t.mu.Unlock()
 	}
 	return failed
 }
 
-// rangesOf reads what a file holds.
-func (t *Topic) rangesOf(ctx context.Context, f *file) ([]rows.Range, error) {
+// lookInto reads what a file holds.
+func (t *Topic) lookInto(ctx context.Context, f *file) (examined, error) {
 	reader, err := t.env.blocks.reader(ctx, t.env.store, f)
 	if err != nil {
-		return nil, err
+		return examined{}, err
 	}
-	return reader.Ranges(ctx)
+	return t.examine(ctx, f, reader)
 }
 
 // block is the cached block of a group of files that holds offset, or the

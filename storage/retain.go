@@ -177,7 +177,7 @@ func (t *Topic) invisible(starts map[int32]int64) (files []*file) {
 		if len(files) == maxExpired {
 			break // the rest the next time
 		}
-		if len(f.ranges) > 0 && !slices.ContainsFunc(f.ranges, visible) {
+		if len(f.ranges) > 0 && t.index.inserts[f.name] == nil && !slices.ContainsFunc(f.ranges, visible) {
 			files = append(files, f)
 		}
 	}

@@ -152,26 +152,21 @@ func (ts *Topics) due(ctx context.Context, log *delta.Log, snap *delta.Snapshot,
 		}
 	}
 	s := t.settings.Load()
-	for _, a := range snap.Files {
-		if err := t.addFile(a, 0); err != nil {
-			return false, again, err
-		}
+	if err := t.loadFiles(ctx, snap, nil); err != nil {
+		return false, again, err
+	}
+	for _, f := range t.index.files {
 		if s.Delete && s.RetentionMs >= 0 {
-			f := t.index.files[delta.FileName(a.Path)]
 			sooner(extent{file: f}.newest(), time.Duration(min(s.RetentionMs, lookAgainMax.Milliseconds()*100))*time.Millisecond)
 		}
 	}
 	for _, r := range snap.Tombstones {
 		sooner(r.DeletionTimestamp, snap.Metadata.DeletedFileRetention())
 	}
-	if err := t.resolve(ctx); err != nil {
-		return false, again, err
-	}
 	// What was uploaded with the last entries, or instead of further ones, is an orphan by then.
 	if old := upkeep.OrphanAge + 2*overdue; idle < old {
 		sooner(snap.Timestamp, old)
 	}
-	t.restoreOffsets(snap)
 	starts := t.retained(now.Add(-overdue))
 	history := max(snap.Metadata.LogRetention(), log.Window())
 	switch {

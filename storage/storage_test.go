@@ -26,10 +26,8 @@ type root struct {
 	t     *testing.T
 	store object.Store
 	*Topics
-	// gaps says that the test deletes records as an engine does: offsets need not be dense.
-	gaps bool
-	// damaged says that the test damages files: the check would find them.
-	damaged bool
+	gaps    bool // engines delete records: offsets need not be dense
+	damaged bool // the test damages what the check would find
 }
 
 func start(t *testing.T, store object.Store, options Options) *root {

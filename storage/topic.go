@@ -61,11 +61,15 @@ type Topic struct {
 	index      *index
 	producers  *producers
 	gone       error // why nothing works any more
+	halted     error // why nothing works for now; see foreign.go
 	listeners  map[chan<- struct{}]int
 	looked     time.Time // when the log was last looked at
 	looking    bool      // a look is under way
 	compacting bool
-	sinceCheck int // entries since it was last looked for files to compact
+	reviewing  bool                // other writers' files are being looked into
+	adopted    map[string]struct{} // files of inserted rows that are about to be committed, by delta.FileName
+	keyless    int                 // inserted rows without key or partition so far: they go round
+	sinceCheck int                 // entries since it was last looked for files to compact
 
 	resolving chan struct{} // capacity 1, held by who reads unresolved files
 
@@ -75,7 +79,11 @@ type Topic struct {
 // partition is a partition's offsets and the cached end of its log. Guarded by
 // Topic.mu, but for tail.
 type partition struct {
-	next     int64 // the next offset to give out; what is appended is below it
+	next int64 // the next offset to give out; what is appended is below it
+	// pooled is the end of the appended batches that are committed, reserved what
+	// has been given out to inserted rows and is not below it yet, in order.
+	pooled   int64
+	reserved []*reservation
 	high     int64 // the high watermark: what is committed is below it
 	logStart int64
 	tail     tail
@@ -97,10 +105,10 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		return nil, fmt.Errorf("%w: the table of %s is not in the store any more", ErrStopped, info.Name)
 	}
 	if err != nil {
-		return nil, storeError(err)
+		return nil, storeError(unsupported(err))
 	}
-	if err := snap.Protocol.CanWrite(writerFeatures...); err != nil {
-		return nil, storeError(err)
+	if err := followable(snap.Protocol, snap.Metadata); err != nil {
+		return nil, err
 	}
 	properties, err := parseProperties(snap.Metadata.Configuration)
 	if err != nil {
@@ -113,7 +121,8 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		env: env, log: log, id: snap.Metadata.ID, name: info.Name, defaults: defaults, closed: closed,
 		calls: calls, uncount: uncount,
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
-		resolving: make(chan struct{}, 1),
+		resolving: make(chan struct{}, 1), adopted: map[string]struct{}{},
+		reviewing: true, // not before it is ours
 	}
 	if err := t.configure(&snap.Metadata); err != nil {
 		return nil, err
@@ -121,6 +130,31 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if t.producers, err = loadProducers(ctx, log, snap, properties.partitions, tail); err != nil {
 		return nil, storeError(err)
 	}
+	if err := t.loadFiles(ctx, snap, tail); err != nil {
+		// A file that is gone may have left the table since, with a deleted topic.
+		newest := snap.Clone()
+		if moved := log.Follow(ctx, newest, nil); errors.Is(moved, delta.ErrMoved) || newest.Version > snap.Version {
+			return nil, fmt.Errorf("%w: %s was written to while it was opened", ErrNotLeader, t.name)
+		}
+		return nil, err
+	}
+	t.lastEpoch = int32(delta.Epoch(snap))
+	t.epoch = t.lastEpoch
+	t.version.Store(snap.Version)
+	if err := t.takeOver(ctx, snap); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	t.reviewing = false
+	t.reviewLater()
+	t.compactAfter(compactOpened) // it may have thousands of small files
+	t.mu.Unlock()
+	env.log.Info("topic opened", "topic", t.name, "version", t.version.Load(), "leader_epoch", t.epoch, "took", time.Since(began).Round(time.Microsecond))
+	return t, nil
+}
+
+// loadFiles takes up the files of a snapshot, whose last entries are tail, and the offsets.
+func (t *Topic) loadFiles(ctx context.Context, snap *delta.Snapshot, tail []*delta.Entry) error {
 	// By time: the order in which the records were committed.
 	adds := slices.SortedFunc(maps.Values(snap.Files), func(a, b *delta.Add) int {
 		if c := cmp.Compare(a.ModificationTime, b.ModificationTime); c != 0 {
@@ -129,39 +163,21 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		return cmp.Or(compareStarts(startOf(a), startOf(b)), cmp.Compare(a.Path, b.Path)) // of one entry
 	})
 	for _, a := range adds {
-		if err := t.addFile(a, 0); err != nil {
-			return nil, storeError(err)
-		}
-	}
-	if err := t.resolve(ctx); err != nil { // the next offsets depend on it
-		// A file that is gone may have left the table since, with a deleted topic.
-		newest := snap.Clone()
-		if moved := log.Follow(ctx, newest, nil); errors.Is(moved, delta.ErrMoved) || newest.Version > snap.Version {
-			return nil, fmt.Errorf("%w: %s was written to while it was opened", ErrNotLeader, t.name)
-		}
-		return nil, err
+		t.addFile(a, 0)
 	}
 	t.restoreOffsets(snap)
-	t.lastEpoch = int32(delta.Epoch(snap))
-	t.epoch = t.lastEpoch
-	t.version.Store(snap.Version)
-	if err := t.takeOver(ctx, snap); err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	t.compactAfter(compactOpened) // it may have thousands of small files
-	t.mu.Unlock()
-	env.log.Info("topic opened", "topic", t.name, "version", t.version.Load(), "leader_epoch", t.epoch, "took", time.Since(began).Round(time.Microsecond))
-	return t, nil
+	t.markForeign(snap, tail)
+	return t.resolve(ctx)
 }
 
 // restoreOffsets sets each partition's next offset and log start offset. The
-// txn actions tell; the files are looked at too, as a second witness.
+// txn actions tell; the files whose tags say what they hold are looked at too, as a
+// second witness. Those of other writers may hold rows that never were records.
 func (t *Topic) restoreOffsets(snap *delta.Snapshot) {
 	for i, p := range t.partitions {
 		n := int32(i)
 		p.next = max(snap.Txns[nextOffsetApp(t.id, n)].Version, t.index.end(n))
-		p.high = p.next
+		p.high, p.pooled = p.next, p.next
 		p.logStart = snap.Txns[logStartApp(t.id, n)].Version
 	}
 }
@@ -215,6 +231,7 @@ func (t *Topic) configure(m *delta.Metadata) error {
 		return fmt.Errorf("%w: table property: %w", ErrStopped, err)
 	}
 	t.settings.Store(&settings)
+	t.unstick()
 	t.log.SetMaxEntries(settings.HistoryVersions)
 	t.config = properties.config
 	for int32(len(t.partitions)) < properties.partitions {
@@ -236,13 +253,16 @@ func (t *Topic) interval() time.Duration {
 	return t.env.options.CommitInterval
 }
 
-func (t *Topic) addFile(a *delta.Add, order int64) error {
+// addFile takes a file into the index, if its name allows that; t.mu is held, or t is
+// not shared yet.
+func (t *Topic) addFile(a *delta.Add, order int64) bool {
 	key, err := t.log.DataKey(a.Path)
 	if err != nil {
-		return err
+		t.unreadable(delta.FileName(a.Path), err)
+		return false
 	}
 	t.index.add(key, a, order)
-	return nil
+	return true
 }
 
 // Info is the topic as it is now.
@@ -421,6 +441,9 @@ type refusal struct{ error }
 func (t *Topic) partition(n int32) (*partition, error) {
 	if t.gone != nil {
 		return nil, t.gone
+	}
+	if t.halted != nil {
+		return nil, t.halted
 	}
 	if n < 0 || int(n) >= len(t.partitions) {
 		return nil, fmt.Errorf("%w: %s-%d", ErrUnknownPartition, t.name, n)
