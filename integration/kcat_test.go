@@ -20,9 +20,11 @@ var kcatAssigned = regexp.MustCompile(`rebalanced .*assigned: (.*)$`)
 // kcat is librdkafka 2.0 of 2022 as Debian has it: an old client, whose feature
 // checks look at the exact API versions that a broker advertises. It makes the
 // topic by asking for it.
-func TestKcatReadsBackWhatItWroteInAGroupOfTwo(t *testing.T) {
+func TestKcatReadsBackWhatItWroteInAGroupOfTwo(t *testing.T) { kcatReadsBack(t, directory(t)) }
+
+func kcatReadsBack(t *testing.T, s store) {
 	path := kcat(t)
-	b := startSluice(t, directory(t), "--config", "num.partitions="+strconv.Itoa(partitions))
+	b := startSluice(t, s, "--config", "num.partitions="+strconv.Itoa(partitions))
 	const topic, group = "from-kcat", "group-of-kcat"
 	if code := start(t, "kcat -L", nil, path, "-b", b.address, "-X", "allow.auto.create.topics=true", "-L", "-t", topic).
 		wait(clientTimeout); code != 0 {

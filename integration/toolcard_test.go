@@ -22,13 +22,21 @@ type tool struct {
 
 // tools are Kafka's own and the frameworks that people run on it.
 var tools = []tool{
+	{name: "kcat 1.7.1 (librdkafka 2.0.2)", run: func(r *toolRow) {
+		s := r.b.store
+		s.url += "-kcat" // it wants a broker with a setting of its own
+		r.check("five codecs, a group of two, leaves and continues", func(t *testing.T) { kcatReadsBack(t, s) })
+	}},
 	{name: "Console tools " + kafkaTools, run: (*toolRow).consoleTools},
 	{name: "Kafka Streams " + kafkaTools, run: (*toolRow).streams},
 	{name: "Kafka Connect " + kafkaTools, run: (*toolRow).connect},
-	{name: "Vector", notRun: "no registry that the tests use has it (it comes from GitHub and its own repositories)"},
-	{name: "Fluent Bit", notRun: "no registry that the tests use has it (it comes from its own repositories)"},
-	{name: "Telegraf", notRun: "its module replaces others, which go install refuses; its binaries are not in a registry"},
-	{name: "kafka_exporter, kminion", notRun: "the Go module proxy does not serve their modules"},
+	{name: "Spark " + sparkVersion, run: (*toolRow).spark},
+	{name: "Flink " + flinkVersion, run: (*toolRow).flink},
+	{name: "Pathway " + pathwayVersion, run: (*toolRow).pathway},
+	{name: "Vector", notRun: "Debian does not package it; no other registry was looked through"},
+	{name: "Fluent Bit", notRun: "Debian does not package it; no other registry was looked through"},
+	{name: "Telegraf", notRun: "go install would build it with every plugin that it has; not tried"},
+	{name: "kafka_exporter, kminion", notRun: "the Go module proxy answered that their modules are not available"},
 }
 
 // TestToolCard runs each tool against a broker of its own. They take minutes: only
@@ -104,14 +112,25 @@ const kafkaTools = "4.3.1"
 // programs in tools/.
 func toolsPath(t *testing.T) string {
 	t.Helper()
-	from := filepath.Join(source, "tools")
-	pins := pinned(t, "tools", "pom.xml") + pinned(t, "tools", "WordCount.java")
-	dir := installed(t, "kafka-tools", pins, func(t *testing.T, dir string) {
-		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(from, "pom.xml"),
-			"dependency:copy-dependencies", "-DoutputDirectory="+dir)
-		sh(t, dir, nil, "javac", "-cp", filepath.Join(dir, "*"), "-d", dir, filepath.Join(from, "WordCount.java"))
-	})
+	dir := maven(t, "kafka-tools", filepath.Join("tools", "pom.xml"), filepath.Join("tools", "WordCount.java"))
 	return dir + string(os.PathListSeparator) + filepath.Join(dir, "*")
+}
+
+// maven is a folder with the dependencies of a pom and the classes of programs that
+// use them.
+func maven(t *testing.T, name, pom string, programs ...string) string {
+	t.Helper()
+	pins := pinned(t, pom)
+	for _, program := range programs {
+		pins += pinned(t, program)
+	}
+	return installed(t, name, pins, func(t *testing.T, dir string) {
+		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "--file", filepath.Join(source, pom),
+			"dependency:copy-dependencies", "-DoutputDirectory="+dir)
+		for _, program := range programs {
+			sh(t, dir, nil, "javac", "-nowarn", "-cp", filepath.Join(dir, "*"), "-d", dir, filepath.Join(source, program))
+		}
+	})
 }
 
 // startJava starts a class of Kafka's tools.
