@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/protocol/record"
@@ -19,7 +20,7 @@ import (
 // eventually waits for what happens in the background.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not seen:", what)
 		}
@@ -69,367 +70,383 @@ func agree(t *testing.T, topic *Topic, e *engine) (all map[string]int) {
 }
 
 func TestInsertedRowsBecomeRecords(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{})
-	topic := r.open("t", 3)
-	numbers(t, topic, 0, 5)
-	e := newEngine(t, store.Handle(), "t")
-	one, ms := int32(1), int64(1_700_000_000_123_456)
-	version := e.insert(
-		bare("k1", "a"), bare("k2", "b"), tableRow{Value: []byte("c")}, tableRow{Value: []byte("d")},
-		tableRow{Partition: &one, Value: []byte("e"), Timestamp: &ms, Headers: []tableHeader{{Key: new("h"), Value: []byte("v")}}},
-		at(0, 3, "copied"), at(0, 5, "next"), at(0, 1<<40, "far"), at(77, 0, "beyond"), at(-1, -1, "negative"),
-	)
-	look(t, topic)
-	highs(t, topic, 15)
-	got := agree(t, topic, e)
-	for _, v := range []string{"0", "1", "2", "3", "4", "a", "b", "c", "d", "e", "copied", "next", "far", "beyond", "negative"} {
-		if got[v] != 1 {
-			t.Errorf("%s was delivered %d times", v, got[v])
-		}
-	}
-	for i := range 5 { // what there was stays where it was
-		if v := consume(t, topic, 0, 0)[int64(i)]; v != fmt.Sprint(i) {
-			t.Errorf("offset %d holds %s", i, v)
-		}
-	}
-	snap := e.snapshot()
-	for _, row := range e.rows() {
-		switch v := string(row.Value); v {
-		case "a", "b":
-			if want := partitionOf(row.Key, 3); *row.Partition != want {
-				t.Errorf("%s is in partition %d, want %d", v, *row.Partition, want)
-			}
-			if entry, _, err := e.log.ReadEntry(t.Context(), version); err != nil || *row.Timestamp != entry.Info.Timestamp*1000 {
-				t.Error("the timestamp of", v, "is", *row.Timestamp, err)
-			}
-		case "e":
-			if *row.Partition != 1 || *row.Timestamp != ms/1000*1000 || len(row.Headers) != 1 || *row.Headers[0].Key != "h" || string(row.Headers[0].Value) != "v" {
-				t.Errorf("%+v", row)
-			}
-		case "copied", "next", "far":
-			if *row.Partition != 0 {
-				t.Errorf("%s is in partition %d", v, *row.Partition)
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.open("t", 3)
+		numbers(t, topic, 0, 5)
+		e := newEngine(t, store.Handle(), "t")
+		one, ms := int32(1), int64(1_700_000_000_123_456)
+		version := e.insert(
+			bare("k1", "a"), bare("k2", "b"), tableRow{Value: []byte("c")}, tableRow{Value: []byte("d")},
+			tableRow{Partition: &one, Value: []byte("e"), Timestamp: &ms, Headers: []tableHeader{{Key: new("h"), Value: []byte("v")}}},
+			at(0, 3, "copied"), at(0, 5, "next"), at(0, 1<<40, "far"), at(77, 0, "beyond"), at(-1, -1, "negative"),
+		)
+		look(t, topic)
+		highs(t, topic, 15)
+		got := agree(t, topic, e)
+		for _, v := range []string{"0", "1", "2", "3", "4", "a", "b", "c", "d", "e", "copied", "next", "far", "beyond", "negative"} {
+			if got[v] != 1 {
+				t.Errorf("%s was delivered %d times", v, got[v])
 			}
 		}
-	}
-	if next := snap.Txns[nextOffsetApp(topic.id, 0)].Version; next != topic.partitions[0].next {
-		t.Error("the table's next offset is", next)
-	}
-	mustAppend(t, topic, 0, "after")
-	agree(t, topic, e)
+		for i := range 5 { // what there was stays where it was
+			if v := consume(t, topic, 0, 0)[int64(i)]; v != fmt.Sprint(i) {
+				t.Errorf("offset %d holds %s", i, v)
+			}
+		}
+		snap := e.snapshot()
+		for _, row := range e.rows() {
+			switch v := string(row.Value); v {
+			case "a", "b":
+				if want := partitionOf(row.Key, 3); *row.Partition != want {
+					t.Errorf("%s is in partition %d, want %d", v, *row.Partition, want)
+				}
+				if entry, _, err := e.log.ReadEntry(t.Context(), version); err != nil || *row.Timestamp != entry.Info.Timestamp*1000 {
+					t.Error("the timestamp of", v, "is", *row.Timestamp, err)
+				}
+			case "e":
+				if *row.Partition != 1 || *row.Timestamp != ms/1000*1000 || len(row.Headers) != 1 || *row.Headers[0].Key != "h" || string(row.Headers[0].Value) != "v" {
+					t.Errorf("%+v", row)
+				}
+			case "copied", "next", "far":
+				if *row.Partition != 0 {
+					t.Errorf("%s is in partition %d", v, *row.Partition)
+				}
+			}
+		}
+		if next := snap.Txns[nextOffsetApp(topic.id, 0)].Version; next != topic.partitions[0].next {
+			t.Error("the table's next offset is", next)
+		}
+		mustAppend(t, topic, 0, "after")
+		agree(t, topic, e)
+	})
 }
 
 func TestAnInsertThatABrokerDidNotLiveToAdoptIsAdoptedByTheNext(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{})
-	numbers(t, r.open("t", 1), 0, 5)
-	r.Close(t.Context())
-	e := newEngine(t, store.Handle(), "t")
-	e.insert(bare("k", "a"), at(0, 2, "copied"), at(0, 9, "b"))
-	e.insert(bare("k", "c"))
-	for range 3 { // killed again and again while it adopts
-		r = start(t, store, Options{})
-		var dead atomic.Bool
-		store.SetFaults(func(q mem.Request) mem.Fault {
-			if dead.Load() || q.Size > 0 && strings.Contains(q.Key, "t/data/") {
-				dead.Store(true)
-				return mem.Fault{Outcome: mem.Refuse}
-			}
-			return mem.Fault{}
-		})
-		r.topic("t")
-		eventually(t, "an adoption", dead.Load)
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		numbers(t, r.open("t", 1), 0, 5)
 		r.Close(t.Context())
-		store.SetFaults(nil)
-	}
-	r = start(t, store, Options{})
-	r.gaps = true
-	topic := r.topic("t")
-	highs(t, topic, 9)
-	got := consume(t, topic, 0, 0)
-	if len(agree(t, topic, e)) != 9 || got[2] != "2" {
-		t.Error(got)
-	}
-	for offset, v := range []string{"0", "1", "2", "3", "4", "a", "copied", "b", "c"} {
-		if got[int64(offset)] != v {
-			t.Errorf("offset %d holds %s, want %s", offset, got[int64(offset)], v)
+		e := newEngine(t, store.Handle(), "t")
+		e.insert(bare("k", "a"), at(0, 2, "copied"), at(0, 9, "b"))
+		e.insert(bare("k", "c"))
+		for range 3 { // killed again and again while it adopts
+			r = start(t, store, Options{})
+			var dead atomic.Bool
+			store.SetFaults(func(q mem.Request) mem.Fault {
+				if dead.Load() || q.Size > 0 && strings.Contains(q.Key, "t/data/") {
+					dead.Store(true)
+					return mem.Fault{Outcome: mem.Refuse}
+				}
+				return mem.Fault{}
+			})
+			r.topic("t")
+			eventually(t, "an adoption", dead.Load)
+			r.Close(t.Context())
+			store.SetFaults(nil)
 		}
-	}
+		r = start(t, store, Options{})
+		r.gaps = true
+		topic := r.topic("t")
+		highs(t, topic, 9)
+		got := consume(t, topic, 0, 0)
+		if len(agree(t, topic, e)) != 9 || got[2] != "2" {
+			t.Error(got)
+		}
+		for offset, v := range []string{"0", "1", "2", "3", "4", "a", "copied", "b", "c"} {
+			if got[int64(offset)] != v {
+				t.Errorf("offset %d holds %s, want %s", offset, got[int64(offset)], v)
+			}
+		}
+	})
 }
 
 func TestInsertsAndProducersDoNotDisturbEachOther(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{CommitInterval: time.Millisecond})
-	topic := r.open("t", 2)
-	topic.committer.Look(t.Context())
-	e := newEngine(t, store.Handle(), "t")
-	store.SetFaults(func(q mem.Request) mem.Fault { return mem.Fault{Delay: time.Millisecond} })
-	const producers, batches, inserts = 4, 60, 12
-	var group sync.WaitGroup
-	want := map[string]int{}
-	for p := range producers {
-		for i := range batches {
-			want[fmt.Sprintf("p%d-%d", p, i)] = 1
-		}
-		group.Go(func() {
-			var waits []*Wait
-			for i := range batches {
-				w := topic.Append(int32(p%2), produced(&record.Producer{ID: int64(p + 1), Sequence: int32(i)}, fmt.Sprintf("p%d-%d", p, i)), false)
-				if waits = append(waits, w); i%5 == 4 {
-					time.Sleep(3 * time.Millisecond)
-				}
-			}
-			for i, w := range waits {
-				if res := await(t, w); res.Err != nil {
-					t.Errorf("producer %d batch %d: %v", p, i, res.Err)
-				}
-			}
-		})
-	}
-	// A consumer of each partition at the tail must miss nothing.
-	seen := make([][]string, 2)
-	stop := make(chan struct{})
-	for n := range int32(2) {
-		group.Go(func() {
-			for offset, last := int64(0), false; ; {
-				read, err := topic.Read(t.Context(), n, offset, 1<<20, true)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				for _, data := range read.Batches {
-					b := record.Batch(data)
-					all := values(t, b)
-					for _, at := range slices.Sorted(maps.Keys(all)) {
-						if at >= offset {
-							seen[n] = append(seen[n], all[at])
-						}
-					}
-					offset = b.LastOffset() + 1
-				}
-				if len(read.Batches) > 0 {
-					continue
-				}
-				if last {
-					return
-				}
-				select {
-				case <-stop:
-					last = true
-				case <-time.After(time.Millisecond):
-				}
-			}
-		})
-	}
-	for i := range inserts {
-		var rows []tableRow
-		for j := range 10 {
-			v := fmt.Sprintf("i%d-%d", i, j)
-			want[v] = 1
-			rows = append(rows, bare(v, v))
-		}
-		e.insert(rows...)
-		if i%4 == 3 {
-			e.optimize()
-		}
-	}
-	total := int64(producers*batches + inserts*10)
-	eventually(t, "all records", func() bool {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{CommitInterval: time.Millisecond})
+		topic := r.open("t", 2)
 		topic.committer.Look(t.Context())
-		n := 0
-		topic.mu.Lock()
-		for _, f := range topic.index.files {
-			for _, rng := range f.ranges {
-				n += int(rng.Rows)
+		e := newEngine(t, store.Handle(), "t")
+		store.SetFaults(func(q mem.Request) mem.Fault { return mem.Fault{Delay: time.Millisecond} })
+		const producers, batches, inserts = 4, 60, 12
+		var group sync.WaitGroup
+		want := map[string]int{}
+		for p := range producers {
+			for i := range batches {
+				want[fmt.Sprintf("p%d-%d", p, i)] = 1
+			}
+			group.Go(func() {
+				var waits []*Wait
+				for i := range batches {
+					w := topic.Append(int32(p%2), produced(&record.Producer{ID: int64(p + 1), Sequence: int32(i)}, fmt.Sprintf("p%d-%d", p, i)), false)
+					if waits = append(waits, w); i%5 == 4 {
+						time.Sleep(3 * time.Millisecond)
+					}
+				}
+				for i, w := range waits {
+					if res := await(t, w); res.Err != nil {
+						t.Errorf("producer %d batch %d: %v", p, i, res.Err)
+					}
+				}
+			})
+		}
+		// A consumer of each partition at the tail must miss nothing.
+		seen := make([][]string, 2)
+		stop := make(chan struct{})
+		for n := range int32(2) {
+			group.Go(func() {
+				for offset, last := int64(0), false; ; {
+					read, err := topic.Read(t.Context(), n, offset, 1<<20, true)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, data := range read.Batches {
+						b := record.Batch(data)
+						all := values(t, b)
+						for _, at := range slices.Sorted(maps.Keys(all)) {
+							if at >= offset {
+								seen[n] = append(seen[n], all[at])
+							}
+						}
+						offset = b.LastOffset() + 1
+					}
+					if len(read.Batches) > 0 {
+						continue
+					}
+					if last {
+						return
+					}
+					select {
+					case <-stop:
+						last = true
+					case <-time.After(time.Millisecond):
+					}
+				}
+			})
+		}
+		for i := range inserts {
+			var rows []tableRow
+			for j := range 10 {
+				v := fmt.Sprintf("i%d-%d", i, j)
+				want[v] = 1
+				rows = append(rows, bare(v, v))
+			}
+			e.insert(rows...)
+			if i%4 == 3 {
+				e.optimize()
 			}
 		}
-		idle := !topic.reviewing && topic.partitions[0].high == topic.partitions[0].next && topic.partitions[1].high == topic.partitions[1].next
-		topic.mu.Unlock()
-		return idle && n == int(total)
-	})
-	close(stop)
-	group.Wait()
-	if got := agree(t, topic, e); !maps.Equal(got, want) {
-		t.Errorf("%d values, want %d", len(got), len(want))
-	}
-	live := map[string]int{}
-	for _, all := range seen {
-		for _, v := range all {
-			live[v]++
+		total := int64(producers*batches + inserts*10)
+		eventually(t, "all records", func() bool {
+			topic.committer.Look(t.Context())
+			n := 0
+			topic.mu.Lock()
+			for _, f := range topic.index.files {
+				for _, rng := range f.ranges {
+					n += int(rng.Rows)
+				}
+			}
+			idle := !topic.reviewing && topic.partitions[0].high == topic.partitions[0].next && topic.partitions[1].high == topic.partitions[1].next
+			topic.mu.Unlock()
+			return idle && n == int(total)
+		})
+		close(stop)
+		group.Wait()
+		if got := agree(t, topic, e); !maps.Equal(got, want) {
+			t.Errorf("%d values, want %d", len(got), len(want))
 		}
-	}
-	if !maps.Equal(live, want) {
-		t.Errorf("the consumers at the tail got %d values, want %d", len(live), len(want))
-	}
+		live := map[string]int{}
+		for _, all := range seen {
+			for _, v := range all {
+				live[v]++
+			}
+		}
+		if !maps.Equal(live, want) {
+			t.Errorf("the consumers at the tail got %d values, want %d", len(live), len(want))
+		}
+	})
 }
 
 func TestAMergeKeepsItsRowsAndInsertsOthers(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{TailBytes: 1})
-	topic := r.open("t", 1)
-	numbers(t, topic, 0, 10)
-	e := newEngine(t, store.Handle(), "t")
-	e.rewrite("MERGE", func(rows []tableRow) []tableRow {
-		slices.SortFunc(rows, func(a, b tableRow) int { return int(*b.Offset - *a.Offset) })
-		return append(slices.Insert(rows[1:], 4, bare("k", "new")), bare("k", "newer")) // 9 is deleted
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{TailBytes: 1})
+		topic := r.open("t", 1)
+		numbers(t, topic, 0, 10)
+		e := newEngine(t, store.Handle(), "t")
+		e.rewrite("MERGE", func(rows []tableRow) []tableRow {
+			slices.SortFunc(rows, func(a, b tableRow) int { return int(*b.Offset - *a.Offset) })
+			return append(slices.Insert(rows[1:], 4, bare("k", "new")), bare("k", "newer")) // 9 is deleted
+		})
+		look(t, topic)
+		highs(t, topic, 12)
+		got := consume(t, topic, 0, 0)
+		if _, ok := got[9]; ok || got[10] != "new" || got[11] != "newer" || len(got) != 11 {
+			t.Error(got)
+		}
+		agree(t, topic, e)
 	})
-	look(t, topic)
-	highs(t, topic, 12)
-	got := consume(t, topic, 0, 0)
-	if _, ok := got[9]; ok || got[10] != "new" || got[11] != "newer" || len(got) != 11 {
-		t.Error(got)
-	}
-	agree(t, topic, e)
 }
 
 func TestWhileInsertedRowsAreRefusedTheTopicStands(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{})
-	topic := r.open("t", 1, "sluice.table.inserts", "refuse")
-	other := r.open("other", 1)
-	numbers(t, topic, 0, 3)
-	e := newEngine(t, store.Handle(), "t")
-	stands := func(topic *Topic, what ...string) {
-		t.Helper()
-		eventually(t, "that the topic stands", func() bool { _, err := topic.Read(t.Context(), 0, 0, 1000, true); return err != nil })
-		if result := await(t, topic.Append(0, produced(nil, "x"), true)); !errors.Is(result.Err, ErrStopped) {
-			t.Error("an append is answered", result)
-		}
-		_, err := topic.Read(t.Context(), 0, 0, 1000, true)
-		for _, s := range append(what, ErrStopped.Error(), "sluice.table.inserts is refuse") {
-			if err == nil || !strings.Contains(err.Error(), s) {
-				t.Errorf("%v lacks %s", err, s)
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.open("t", 1, "sluice.table.inserts", "refuse")
+		other := r.open("other", 1)
+		numbers(t, topic, 0, 3)
+		e := newEngine(t, store.Handle(), "t")
+		stands := func(topic *Topic, what ...string) {
+			t.Helper()
+			eventually(t, "that the topic stands", func() bool { _, err := topic.Read(t.Context(), 0, 0, 1000, true); return err != nil })
+			if result := await(t, topic.Append(0, produced(nil, "x"), true)); !errors.Is(result.Err, ErrStopped) {
+				t.Error("an append is answered", result)
+			}
+			_, err := topic.Read(t.Context(), 0, 0, 1000, true)
+			for _, s := range append(what, ErrStopped.Error(), "sluice.table.inserts is refuse") {
+				if err == nil || !strings.Contains(err.Error(), s) {
+					t.Errorf("%v lacks %s", err, s)
+				}
 			}
 		}
-	}
-	version := e.insert(bare("k", "a"))
-	look(t, topic)
-	stands(topic, fmt.Sprint("version ", version), "part-")
-	numbers(t, other, 0, 1)
-	// Taken out again, it goes on.
-	e.rewrite("DELETE", func(rows []tableRow) []tableRow {
-		return slices.DeleteFunc(rows, func(r tableRow) bool { return r.Offset == nil })
+		version := e.insert(bare("k", "a"))
+		look(t, topic)
+		stands(topic, fmt.Sprint("version ", version), "part-")
+		numbers(t, other, 0, 1)
+		// Taken out again, it goes on.
+		e.rewrite("DELETE", func(rows []tableRow) []tableRow {
+			return slices.DeleteFunc(rows, func(r tableRow) bool { return r.Offset == nil })
+		})
+		look(t, topic)
+		if got := consume(t, topic, 0, 0); len(got) != 3 {
+			t.Error(got)
+		}
+		numbers(t, topic, 3, 4)
+		// And so it does once they are to be adopted, at the next broker too.
+		e.insert(bare("k", "b"))
+		look(t, topic)
+		r.Close(t.Context())
+		r = start(t, store, Options{})
+		r.gaps = true
+		topic = r.topic("t")
+		stands(topic)
+		if err := topic.Alter(t.Context(), func(map[string]string) (map[string]string, error) {
+			return map[string]string{"sluice.table.writers": "any"}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		highs(t, topic, 5)
+		if got := consume(t, topic, 0, 0); got[4] != "b" {
+			t.Error(got)
+		}
+		agree(t, topic, e)
 	})
-	look(t, topic)
-	if got := consume(t, topic, 0, 0); len(got) != 3 {
-		t.Error(got)
-	}
-	numbers(t, topic, 3, 4)
-	// And so it does once they are to be adopted, at the next broker too.
-	e.insert(bare("k", "b"))
-	look(t, topic)
-	r.Close(t.Context())
-	r = start(t, store, Options{})
-	r.gaps = true
-	topic = r.topic("t")
-	stands(topic)
-	if err := topic.Alter(t.Context(), func(map[string]string) (map[string]string, error) {
-		return map[string]string{"sluice.table.writers": "any"}, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	highs(t, topic, 5)
-	if got := consume(t, topic, 0, 0); got[4] != "b" {
-		t.Error(got)
-	}
-	agree(t, topic, e)
 }
 
 func TestRowsThatCannotBeRecordsStayHiddenAndNothingElse(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{})
-	topic := r.open("t", 1, "max.message.bytes", "1000")
-	numbers(t, topic, 0, 3)
-	e := newEngine(t, store.Handle(), "t")
-	e.insert(bare("k", "small"), bare("k", strings.Repeat("x", 2000)))
-	early := int64(-1e17)
-	e.insert(tableRow{Value: []byte("early"), Timestamp: &early})
-	e.insert(bare("k", "good"))
-	look(t, topic)
-	highs(t, topic, 4)
-	if got := consume(t, topic, 0, 0); got[3] != "good" {
-		t.Error(got)
-	}
-	if err := topic.Alter(t.Context(), func(own map[string]string) (map[string]string, error) {
-		own["max.message.bytes"] = "10000"
-		return own, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	highs(t, topic, 6)
-	if got := consume(t, topic, 0, 4); got[4] != "small" || len(got[5]) != 2000 {
-		t.Error(got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.open("t", 1, "max.message.bytes", "1000")
+		numbers(t, topic, 0, 3)
+		e := newEngine(t, store.Handle(), "t")
+		e.insert(bare("k", "small"), bare("k", strings.Repeat("x", 2000)))
+		early := int64(-1e17)
+		e.insert(tableRow{Value: []byte("early"), Timestamp: &early})
+		e.insert(bare("k", "good"))
+		look(t, topic)
+		highs(t, topic, 4)
+		if got := consume(t, topic, 0, 0); got[3] != "good" {
+			t.Error(got)
+		}
+		if err := topic.Alter(t.Context(), func(own map[string]string) (map[string]string, error) {
+			own["max.message.bytes"] = "10000"
+			return own, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		highs(t, topic, 6)
+		if got := consume(t, topic, 0, 4); got[4] != "small" || len(got[5]) != 2000 {
+			t.Error(got)
+		}
+	})
 }
 
 func TestAnAdoptionThatFailsLeavesAGapAndNoWait(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{})
-	topic := r.open("t", 1)
-	numbers(t, topic, 0, 3)
-	e := newEngine(t, store.Handle(), "t")
-	// The file leaves the table while it is adopted: its rows are in another one then.
-	gate, reached := make(chan struct{}), make(chan struct{}, 9)
-	var blocked atomic.Bool
-	store.SetFaults(func(q mem.Request) mem.Fault {
-		if q.Size > 0 && strings.Contains(q.Key, "t/data/") && blocked.CompareAndSwap(false, true) {
-			reached <- struct{}{}
-			<-gate
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.open("t", 1)
+		numbers(t, topic, 0, 3)
+		e := newEngine(t, store.Handle(), "t")
+		// The file leaves the table while it is adopted: its rows are in another one then.
+		gate, reached := make(chan struct{}), make(chan struct{}, 9)
+		var blocked atomic.Bool
+		store.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Size > 0 && strings.Contains(q.Key, "t/data/") && blocked.CompareAndSwap(false, true) {
+				reached <- struct{}{}
+				<-gate
+			}
+			return mem.Fault{}
+		})
+		e.insert(bare("k", "a"), bare("k", "b"))
+		look(t, topic)
+		<-reached
+		w := topic.Append(0, produced(nil, "behind"), true)
+		if res := await(t, w); res.Err != nil || res.BaseOffset != 5 {
+			t.Fatal(res)
 		}
-		return mem.Fault{}
+		if o, _ := topic.Offsets(0); o.HighWatermark != 3 {
+			t.Error("the high watermark does not wait for what is adopted:", o)
+		}
+		e.optimize()
+		close(gate)
+		highs(t, topic, 8)
+		got := consume(t, topic, 0, 0)
+		if _, ok := got[3]; ok || len(got) != 6 || got[5] != "behind" {
+			t.Error(got)
+		}
+		agree(t, topic, e)
 	})
-	e.insert(bare("k", "a"), bare("k", "b"))
-	look(t, topic)
-	<-reached
-	w := topic.Append(0, produced(nil, "behind"), true)
-	if res := await(t, w); res.Err != nil || res.BaseOffset != 5 {
-		t.Fatal(res)
-	}
-	if o, _ := topic.Offsets(0); o.HighWatermark != 3 {
-		t.Error("the high watermark does not wait for what is adopted:", o)
-	}
-	e.optimize()
-	close(gate)
-	highs(t, topic, 8)
-	got := consume(t, topic, 0, 0)
-	if _, ok := got[3]; ok || len(got) != 6 || got[5] != "behind" {
-		t.Error(got)
-	}
-	agree(t, topic, e)
 }
 
 func TestALargeInsertIsAdoptedInParts(t *testing.T) {
-	store := mem.New()
-	r := start(t, store, Options{TailBytes: 1})
-	topic := r.open("t", 4)
-	e := newEngine(t, store.Handle(), "t")
-	const n = 40_000
-	rows := make([]tableRow, n)
-	for i := range rows {
-		rows[i] = bare(fmt.Sprint("k", i%100), fmt.Sprintf("%06d%s", i, strings.Repeat("x", 500)))
-	}
-	e.insert(rows...)
-	look(t, topic)
-	highs(t, topic, n)
-	if files := len(e.snapshot().Files); files < 2 {
-		t.Error("all in", files, "file")
-	}
-	last := map[string]string{}
-	for p := range int32(4) {
-		got := consume(t, topic, p, 0)
-		for _, offset := range slices.Sorted(maps.Keys(got)) {
-			v := got[offset][:6]
-			key := v[4:]
-			if v <= last[key] {
-				t.Fatalf("%s comes after %s of its key", v, last[key])
-			}
-			last[key] = v
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{TailBytes: 1})
+		topic := r.open("t", 4)
+		e := newEngine(t, store.Handle(), "t")
+		const n = 20_000
+		rows := make([]tableRow, n)
+		for i := range rows {
+			rows[i] = bare(fmt.Sprint("k", i%100), fmt.Sprintf("%06d%s", i, strings.Repeat("x", 500)))
 		}
-	}
-	if all := agree(t, topic, e); len(all) != n {
-		t.Error(len(all), "records")
-	}
+		e.insert(rows...)
+		look(t, topic)
+		highs(t, topic, n)
+		if files := len(e.snapshot().Files); files < 2 {
+			t.Error("all in", files, "file")
+		}
+		last := map[string]string{}
+		for p := range int32(4) {
+			got := consume(t, topic, p, 0)
+			for _, offset := range slices.Sorted(maps.Keys(got)) {
+				v := got[offset][:6]
+				key := v[4:]
+				if v <= last[key] {
+					t.Fatalf("%s comes after %s of its key", v, last[key])
+				}
+				last[key] = v
+			}
+		}
+		if all := agree(t, topic, e); len(all) != n {
+			t.Error(len(all), "records")
+		}
+	})
 }
 
 func TestKeysGoToThePartitionsThatKafkasClientsChoose(t *testing.T) {
@@ -489,60 +506,62 @@ func TestAForeignChangeThatCannotBeFollowedStopsThatTopicOnly(t *testing.T) {
 		}, []string{"elsewhere", "RESTORE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := mem.New()
-			r := start(t, store, Options{})
-			first := r
-			topic, other := r.open("t", 1), r.open("other", 1)
-			numbers(t, topic, 0, 3)
-			e := newEngine(t, store.Handle(), "t")
-			var before *delta.Snapshot
-			e.commit("ALTER TABLE", func(snap *delta.Snapshot, entry *delta.Entry) {
-				before = snap
-				c.change(e, snap, entry)
-			})
-			_ = topic.committer.Look(t.Context())
-			for _, broker := range []string{"the one that sees it", "the next one"} {
-				var err error
-				eventually(t, "that it stands", func() bool {
-					var topic *Topic
-					if topic, err = r.Topic(t.Context(), "t"); err == nil {
-						_, err = topic.Read(t.Context(), 0, 0, 1000, true)
-					}
-					return err != nil && strings.Contains(err.Error(), ErrStopped.Error())
+			synctest.Test(t, func(t *testing.T) {
+				store := mem.New()
+				r := start(t, store, Options{})
+				first := r
+				topic, other := r.open("t", 1), r.open("other", 1)
+				numbers(t, topic, 0, 3)
+				e := newEngine(t, store.Handle(), "t")
+				var before *delta.Snapshot
+				e.commit("ALTER TABLE", func(snap *delta.Snapshot, entry *delta.Entry) {
+					before = snap
+					c.change(e, snap, entry)
 				})
-				for _, s := range c.says {
-					if !strings.Contains(err.Error(), s) {
-						t.Errorf("%s: %v lacks %q", broker, err, s)
-					}
-				}
-				mustAppend(t, other, 0, "goes on")
-				r.Close(t.Context())
-				r.damaged = name == "deletion vectors"
-				r = start(t, store, Options{})
-				r.gaps = true
-				other = r.topic("other")
-			}
-			if name == "deletion vectors" {
-				first.damaged, r.damaged = true, true
-				return // no reader gets past that entry
-			}
-			// Taken back, the topic goes on.
-			e.commit("RESTORE", func(snap *delta.Snapshot, entry *delta.Entry) {
-				entry.Metadata, entry.Protocol = &before.Metadata, &before.Protocol
-				for name, a := range snap.Files {
-					if before.Files[name] == nil {
-						entry.Removes = append(entry.Removes, delta.Remove{Path: a.Path, DataChange: true})
-					}
-				}
-			})
-			eventually(t, "that it goes on", func() bool {
-				topic, err := r.Topic(t.Context(), "t")
-				if err != nil {
-					return false
-				}
 				_ = topic.committer.Look(t.Context())
-				read, err := topic.Read(t.Context(), 0, 0, 1000, true)
-				return err == nil && len(read.Batches) > 0
+				for _, broker := range []string{"the one that sees it", "the next one"} {
+					var err error
+					eventually(t, "that it stands", func() bool {
+						var topic *Topic
+						if topic, err = r.Topic(t.Context(), "t"); err == nil {
+							_, err = topic.Read(t.Context(), 0, 0, 1000, true)
+						}
+						return err != nil && strings.Contains(err.Error(), ErrStopped.Error())
+					})
+					for _, s := range c.says {
+						if !strings.Contains(err.Error(), s) {
+							t.Errorf("%s: %v lacks %q", broker, err, s)
+						}
+					}
+					mustAppend(t, other, 0, "goes on")
+					r.Close(t.Context())
+					r.damaged = name == "deletion vectors"
+					r = start(t, store, Options{})
+					r.gaps = true
+					other = r.topic("other")
+				}
+				if name == "deletion vectors" {
+					first.damaged, r.damaged = true, true
+					return // no reader gets past that entry
+				}
+				// Taken back, the topic goes on.
+				e.commit("RESTORE", func(snap *delta.Snapshot, entry *delta.Entry) {
+					entry.Metadata, entry.Protocol = &before.Metadata, &before.Protocol
+					for name, a := range snap.Files {
+						if before.Files[name] == nil {
+							entry.Removes = append(entry.Removes, delta.Remove{Path: a.Path, DataChange: true})
+						}
+					}
+				})
+				eventually(t, "that it goes on", func() bool {
+					topic, err := r.Topic(t.Context(), "t")
+					if err != nil {
+						return false
+					}
+					_ = topic.committer.Look(t.Context())
+					read, err := topic.Read(t.Context(), 0, 0, 1000, true)
+					return err == nil && len(read.Batches) > 0
+				})
 			})
 		})
 	}
