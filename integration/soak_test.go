@@ -151,6 +151,7 @@ func soak(t *testing.T, b *sluice, topic string, commits int64) (tenths [10]late
 		}
 	})
 	n, next := 0, int64(0)
+	used, before := b.cpu(t), int64(0) // at the look before
 	value := make([]byte, 100)
 	began := time.Now()
 	for due := began; ; n++ {
@@ -168,9 +169,12 @@ func soak(t *testing.T, b *sluice, topic string, commits int64) (tenths [10]late
 		state := topicState(t, b, topic)
 		version := int64(state["sluice_topic_table_version"])
 		next = int64(n) + min(max((commits-version)/2, 50), commits/10)
-		t.Logf("%6d records in %v: version %d, %v files (%v small), %v tombstones, debt %v bytes, %v entries since the checkpoint, memory %s",
-			n, time.Since(began).Round(time.Second), version, state["sluice_topic_files"], state["sluice_topic_small_files"], state["sluice_topic_tombstones"],
-			state["sluice_topic_compaction_debt_bytes"], state["sluice_topic_log_entries"], b.resident())
+		cpu := b.cpu(t)
+		t.Logf("%6d records in %v: version %d, %v files, %v tombstones, debt %v bytes, %v entries since the checkpoint, memory %s, %v of CPU a version",
+			n, time.Since(began).Round(time.Second), version, state["sluice_topic_files"], state["sluice_topic_tombstones"],
+			state["sluice_topic_compaction_debt_bytes"], state["sluice_topic_log_entries"], b.resident(),
+			((cpu - used) / time.Duration(max(1, version-before))).Round(time.Microsecond))
+		used, before = cpu, version
 		if version >= commits || t.Failed() {
 			break
 		}
@@ -199,6 +203,27 @@ func (p *process) resident() string {
 		}
 	}
 	return "unknown"
+}
+
+// cpu is the processor time that the process has used.
+func (p *process) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// utime and stime are the fields 14 and 15 (proc(5)); the second, the name, ends in ')'.
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	ticks := int64(0)
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100 // USER_HZ
 }
 
 // topicState is what /metrics tells of an open topic.
