@@ -41,6 +41,10 @@ It takes as much memory as a file, and some 150 MiB.`,
 			if asJSON {
 				return errors.Join(err, writeJSON(cmd.OutOrStdout(), done))
 			}
+			if len(done.Versions) == 0 {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: no small files lie together")
+				return err
+			}
 			_, writeErr := fmt.Fprintf(cmd.OutOrStdout(), "%s (%s) became %s (%s) in %s\n", plural(int64(done.FilesRemoved), "file"), size(done.BytesRemoved),
 				plural(int64(done.FilesAdded), "file"), size(done.BytesAdded), versionsText(done.Versions))
 			return errors.Join(err, writeErr)

@@ -403,6 +403,31 @@ func TestSmallFilesBecomeOneAndNoRowChanges(t *testing.T) {
 	})
 }
 
+// A topic that is written to has new small files all the time.
+func TestAnOptimizationDoesNotRunAfterNewFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, mem.New(), 1, nil)
+		defer l.end()
+		for range 5 {
+			l.produce(0, "k", time.Now(), 1)
+		}
+		passes := 0
+		table := l.open(Options{Progress: func(done, total int64, _ string) {
+			if done < total {
+				passes++
+				l.produce(0, "k", time.Now(), 1)
+				l.produce(0, "k", time.Now(), 1)
+			}
+		}})
+		o, err := table.Optimize(t.Context(), DefaultTarget)
+		if err != nil || o.FilesRemoved != 5 || o.FilesAdded != 1 || passes != 1 {
+			t.Errorf("%+v, %v, %d groups", o, err, passes)
+		}
+		l.follow()
+		l.holds(nothing)
+	})
+}
+
 func TestGroupsAreNeighboursThatBecomeFewerFiles(t *testing.T) {
 	file := func(time, size int64, tags map[string]string) *delta.Add {
 		return &delta.Add{Path: fmt.Sprint(time, "-", size), ModificationTime: time, Size: size, Tags: tags}

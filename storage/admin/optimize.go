@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/storage/delta"
@@ -49,6 +50,7 @@ var errLate = fmt.Errorf("the store is too slow: uploading the files took longer
 // partition stand together in order of their offsets. No row changes: dataChange is false, and
 // the new files have the time of the newest they replace. It goes through the whole table,
 // in groups of neighbours, an entry each; a group that others change meanwhile is taken up again.
+// Files with rows that came after it began are left alone: there are always more.
 //
 // Files that a cleaning of a compacted topic has marked are left to the broker, which
 // keeps the marks.
@@ -59,6 +61,9 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 		return result, err
 	}
 	o := &optimization{Table: t, target: target, result: &result}
+	if o.bounds, err = t.bounds(ctx); err != nil {
+		return result, err
+	}
 	for idle := 0; idle < idlePasses; idle++ {
 		merged, missed, err := o.pass(ctx)
 		switch {
@@ -79,12 +84,13 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 type optimization struct {
 	*Table
 	target int64
+	bounds []int64 // the next offsets of the partitions when it began
 	result *Optimized
 }
 
 // pass merges what groups there are now. missed says that others were faster somewhere.
 func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error) {
-	groups := groups(inOrder(o.snap), o.target)
+	groups := groups(slices.DeleteFunc(inOrder(o.snap), o.newer), o.target)
 	var done, total int64
 	for _, g := range groups {
 		total += bytesOf(g)
@@ -104,6 +110,14 @@ func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error
 	}
 	o.options.Progress(total, total, "bytes rewritten")
 	return merged, missed, nil
+}
+
+// newer reports whether a file has rows that came after the optimization began.
+func (o *optimization) newer(a *delta.Add) bool {
+	ranges, _ := rows.ParseRanges(a.Tags) // an engine's files do not say; they are merged once
+	return slices.ContainsFunc(ranges, func(r rows.Range) bool {
+		return r.Partition >= 0 && int(r.Partition) < len(o.bounds) && r.Last >= o.bounds[r.Partition]
+	})
 }
 
 // groups are neighbours that are worth rewriting together.
