@@ -75,6 +75,7 @@ func checkForeign(t *testing.T, body []byte, want [][]rec) {
 			sameRecords(t, got, recs[mid:])
 		}
 	}
+	checkKeys(t, r, want)
 }
 
 func TestRowsThatOthersRewroteAreReadInOrder(t *testing.T) {

@@ -103,8 +103,8 @@ type Span struct {
 	Known                      bool
 	MinPartition, MaxPartition int32
 	MinOffset, MaxOffset       int64 // over all partitions of the file
-	// MaxTimestamp is an upper bound of the timestamps in ms, -1 when unknown.
-	MaxTimestamp int64
+	// MinTimestamp and MaxTimestamp are bounds of the timestamps in ms, -1 when unknown.
+	MinTimestamp, MaxTimestamp int64
 }
 
 // StatsRange reads the statistics of an add action, written by anybody. What
@@ -120,7 +120,7 @@ func StatsRange(stats string) Span {
 		Min        values          `json:"minValues"`
 		Max        values          `json:"maxValues"`
 	}
-	s := Span{Rows: -1, MaxTimestamp: -1}
+	s := Span{Rows: -1, MinTimestamp: -1, MaxTimestamp: -1}
 	// A value of an unexpected type is skipped by Unmarshal, which goes on.
 	if err := json.Unmarshal([]byte(stats), &doc); err != nil && !isTypeError(err) {
 		return s
@@ -140,12 +140,20 @@ func StatsRange(stats string) Span {
 		s.Known = true
 		s.MinPartition, s.MaxPartition, s.MinOffset, s.MaxOffset = int32(p1), int32(p2), o1, o2
 	}
-	var t string
-	if json.Unmarshal(doc.Max.Timestamp, &t) == nil {
-		// Whoever wrote it may have cut it to milliseconds: the bound is the end of that one.
-		if at, err := time.Parse(time.RFC3339Nano, t); err == nil {
-			s.MaxTimestamp = at.UnixMilli() + 1
+	moment := func(raw json.RawMessage) (ms int64, ok bool) {
+		var t string
+		if json.Unmarshal(raw, &t) != nil {
+			return 0, false
 		}
+		at, err := time.Parse(time.RFC3339Nano, t)
+		return at.UnixMilli(), err == nil
+	}
+	// Whoever wrote them may have cut them to milliseconds: the upper bound is the end of that one.
+	if ms, ok := moment(doc.Max.Timestamp); ok {
+		s.MaxTimestamp = ms + 1
+	}
+	if ms, ok := moment(doc.Min.Timestamp); ok && ms >= 0 {
+		s.MinTimestamp = ms
 	}
 	return s
 }

@@ -64,7 +64,7 @@ func TestStatisticsAreAsDeltaWantsThem(t *testing.T) {
 }
 
 func TestStatisticsOfOthersAreReadWithCare(t *testing.T) {
-	unknown := Span{Rows: -1, MaxTimestamp: -1}
+	unknown := Span{Rows: -1, MinTimestamp: -1, MaxTimestamp: -1}
 	for stats, want := range map[string]Span{
 		"":                                    unknown,
 		"null":                                unknown,
@@ -72,15 +72,15 @@ func TestStatisticsOfOthersAreReadWithCare(t *testing.T) {
 		`[1]`:                                 unknown,
 		`{"stats_json":"{\"numRecords\":1}"}`: unknown, // ClickHouse
 		`{"numRecords":-1}`:                   unknown,
-		`{"numRecords":7}`:                    {Rows: 7, MaxTimestamp: -1},
-		`{"numRecords":7,"minValues":{"partition":1,"offset":5},"maxValues":{"partition":2,"offset":9,"timestamp":"2023-11-14T22:13:20.123Z","key":"3631"}}`: {Rows: 7, Known: true, MinPartition: 1, MaxPartition: 2, MinOffset: 5, MaxOffset: 9, MaxTimestamp: 1_700_000_000_124},
-		`{"numRecords":7,"minValues":{"partition":1,"offset":5},"maxValues":{"partition":2,"timestamp":"2023-11-14T22:13:20Z"}}`:                             {Rows: 7, MaxTimestamp: 1_700_000_000_001},
-		`{"numRecords":"seven","minValues":{"partition":1,"offset":5},"maxValues":{"partition":1,"offset":5}}`:                                               {Rows: -1, Known: true, MinPartition: 1, MaxPartition: 1, MinOffset: 5, MaxOffset: 5, MaxTimestamp: -1},
-		`{"minValues":{"partition":1,"offset":9},"maxValues":{"partition":1,"offset":5}}`:                                                                    unknown,
-		`{"minValues":{"partition":1e99,"offset":9},"maxValues":{"partition":1,"offset":50}}`:                                                                unknown,
-		`{"minValues":{"partition":1.5,"offset":9},"maxValues":{"partition":2,"offset":50}}`:                                                                 unknown,
-		`{"minValues":{"partition":4294967296,"offset":9},"maxValues":{"partition":1,"offset":5}}`:                                                           unknown,
-		`{"maxValues":{"timestamp":"yesterday"}}`:                                                                                                            unknown,
+		`{"numRecords":7}`:                    {Rows: 7, MinTimestamp: -1, MaxTimestamp: -1},
+		`{"numRecords":7,"minValues":{"partition":1,"offset":5,"timestamp":"2023-11-14T22:13:19.5Z"},"maxValues":{"partition":2,"offset":9,"timestamp":"2023-11-14T22:13:20.123Z","key":"3631"}}`: {Rows: 7, Known: true, MinPartition: 1, MaxPartition: 2, MinOffset: 5, MaxOffset: 9, MinTimestamp: 1_699_999_999_500, MaxTimestamp: 1_700_000_000_124},
+		`{"numRecords":7,"minValues":{"partition":1,"offset":5},"maxValues":{"partition":2,"timestamp":"2023-11-14T22:13:20Z"}}`:                                                                  {Rows: 7, MinTimestamp: -1, MaxTimestamp: 1_700_000_000_001},
+		`{"numRecords":"seven","minValues":{"partition":1,"offset":5},"maxValues":{"partition":1,"offset":5}}`:                                                                                    {Rows: -1, Known: true, MinPartition: 1, MaxPartition: 1, MinOffset: 5, MaxOffset: 5, MinTimestamp: -1, MaxTimestamp: -1},
+		`{"minValues":{"partition":1,"offset":9},"maxValues":{"partition":1,"offset":5}}`:                                                                                                         unknown,
+		`{"minValues":{"partition":1e99,"offset":9},"maxValues":{"partition":1,"offset":50}}`:                                                                                                     unknown,
+		`{"minValues":{"partition":1.5,"offset":9},"maxValues":{"partition":2,"offset":50}}`:                                                                                                      unknown,
+		`{"minValues":{"partition":4294967296,"offset":9},"maxValues":{"partition":1,"offset":5}}`:                                                                                                unknown,
+		`{"maxValues":{"timestamp":"yesterday"}}`:                                                                                                                                                 unknown,
 	} {
 		if got := StatsRange(stats); got != want {
 			t.Errorf("%s:\n got %+v\nwant %+v", stats, got, want)
