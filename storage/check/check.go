@@ -31,7 +31,8 @@ type Options struct {
 	Quick bool
 	// Dense asks for every offset from the log start offset up to the next one, for
 	// topics from which nothing but whole prefixes can have been deleted: no
-	// compaction by key, no deletes by engines, no transactions.
+	// deletes by engines, no transactions. A topic compacted by key may have gaps, but
+	// must have its newest record.
 	Dense bool
 	// OrphanAge is how old a data file that no version names must be to be called
 	// an orphan, by the store's clock: younger ones may be about to be committed.

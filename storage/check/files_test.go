@@ -17,6 +17,7 @@ import (
 
 	"sluice/storage/check"
 	"sluice/storage/object/mem"
+	"sluice/storage/rows"
 )
 
 // readded commits a file of the table once more, changed, as metadata only.
@@ -253,6 +254,24 @@ func withCodec(t *testing.T, body []byte) []byte {
 	old := int(binary.LittleEndian.Uint32(body[len(body)-8:]))
 	body = append(slices.Clone(body[:len(body)-8-old]), encoded...)
 	return append(binary.LittleEndian.AppendUint32(body, uint32(len(encoded))), "PAR1"...)
+}
+
+func TestACompactedTopicMayHaveGapsAndMustHaveItsNewestRecord(t *testing.T) {
+	b := begin(t)
+	b.commit(b.properties("sluice.cleanup.policy", "compact,delete"))
+	remove := func(newest bool) {
+		for _, f := range b.live() {
+			tag := fmt.Sprint(f["tags"].(map[string]any)[rows.RangesTag])
+			ranges, _ := rows.ParseRanges(map[string]string{rows.RangesTag: tag})
+			if slices.ContainsFunc(ranges, func(r rows.Range) bool { return r.Last == 129 }) == newest {
+				b.commit(action("remove", map[string]any{"path": f["path"], "dataChange": true, "deletionTimestamp": time.Now().UnixMilli()}))
+			}
+		}
+	}
+	remove(false)
+	b.sound(check.Options{Dense: true})
+	remove(true)
+	b.saysWith(check.Options{Dense: true}, check.Error, "no rows at offsets")
 }
 
 func TestFilesThatLeftTooSoonAndThoseOfNobodyAreSaid(t *testing.T) {

@@ -113,7 +113,11 @@ func (c *checker) checkPlaces(p *places, whole bool) error {
 	byKey := strings.Contains(s.metadata.Configuration["sluice.cleanup.policy"], "compact")
 	if c.options.Dense && whole && p.unknown == 0 && !byKey {
 		for i := range c.Partitions {
-			c.checkDense(int32(i), clusters(p.partitions[int32(i)]))
+			if all := clusters(p.partitions[int32(i)]); s.compacted() {
+				c.checkNewest(int32(i), all)
+			} else {
+				c.checkDense(int32(i), all)
+			}
 		}
 	}
 	return c.checkInterleaved(p, interleaved)
@@ -152,6 +156,18 @@ func (c *checker) checkDense(n int32, all []cluster) {
 	}
 	if next := c.Partitions[n].Next; expected < next {
 		c.report(Error, at, do, "no rows at offsets %d to %d", expected, next-1)
+	}
+}
+
+// checkNewest asks for the last record before the next offset, which no compaction
+// by key removes.
+func (c *checker) checkNewest(n int32, all []cluster) {
+	last := int64(-1)
+	if len(all) > 0 {
+		last = all[len(all)-1].last
+	}
+	if part := c.Partitions[n]; part.LogStart < part.Next && last < part.Next-1 {
+		c.report(Error, atPartition(n), "Acknowledged records are missing: "+doFile, "no rows at offsets %d to %d", last+1, part.Next-1)
 	}
 }
 

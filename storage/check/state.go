@@ -47,6 +47,11 @@ func (s *state) partitions() int32 {
 	return int32(n)
 }
 
+// compacted reports whether only the latest record of each key has to be there.
+func (s *state) compacted() bool {
+	return strings.Contains(s.metadata.Configuration["sluice.cleanup.policy"], "compact")
+}
+
 const (
 	nextOffsetPrefix = "sluice.next_offset/"
 	logStartPrefix   = "sluice.log_start/"
