@@ -72,15 +72,18 @@ func (t *Topic) pick() []*file {
 	if t.yields() {
 		return nil // another writer is at work
 	}
+	s := t.settings.Load()
 	all := t.index.inOrder()
 	sizes := make([]int64, len(all))
 	for range maxPicks {
 		for i, f := range all {
-			if sizes[i] = f.size; f.alone || t.index.unresolved[f.name] != nil || t.index.inserts[f.name] != nil {
+			// What has been cleaned would be dirty again: its tag would be lost.
+			clean := s.Compact && len(f.marks) > 0 || t.cleaning[f]
+			if sizes[i] = f.size; f.alone || clean || t.index.unresolved[f.name] != nil || t.index.inserts[f.name] != nil {
 				sizes[i] = math.MaxInt64
 			}
 		}
-		from, to := upkeep.Pick(sizes, t.settings.Load().TargetFileBytes)
+		from, to := upkeep.Pick(sizes, s.TargetFileBytes)
 		files := all[from:to]
 		f := t.index.apart(files)
 		if f == nil {
@@ -123,6 +126,7 @@ func (t *Topic) compactOnce() (rest time.Duration, more bool) {
 	}
 	began := time.Now()
 	files, err := t.ready()
+	defer t.mergingEnds()
 	var adds []delta.Add
 	ctx, cancel := context.WithTimeout(t.env.ctx, compactDeadline+compactPerMiB*time.Duration(bytesOf(files)>>20))
 	defer cancel()
@@ -159,7 +163,18 @@ func (t *Topic) ready() ([]*file, error) {
 	if t.gone != nil {
 		return nil, nil
 	}
-	return t.pick(), err
+	files := t.pick()
+	for _, f := range files {
+		t.merging[f] = true
+	}
+	return files, err
+}
+
+// mergingEnds lets a cleaning have the files that were to be merged.
+func (t *Topic) mergingEnds() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.merging)
 }
 
 func bytesOf(files []*file) (total int64) {

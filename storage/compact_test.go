@@ -13,6 +13,7 @@ import (
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
+	"sluice/storage/rows"
 	"sluice/storage/upkeep"
 )
 
@@ -232,7 +233,7 @@ func TestFilesThatReplaceOthersStayInOrder(t *testing.T) {
 		want[p][mustAppend(t, topic, p, string(value))] = string(value)
 	}
 	files := live(topic)
-	adds, result, err := topic.rewrite(t.Context(), files[:20], upkeep.Rewriting{Tags: map[string]string{"sluice.test": "x"}})
+	adds, result, err := topic.rewrite(t.Context(), files[:20], upkeep.Rewriting{Tags: func([]rows.Range) map[string]string { return map[string]string{"sluice.test": "x"} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -282,6 +282,9 @@ type Settings struct {
 	MinCompactionLagMs     int64
 	MaxCompactionLagMs     int64
 	MinCleanableDirtyRatio float64
+	// Kafka does not compact a segment that is written to. Here SegmentMs and
+	// SegmentBytes only hasten compaction where they are small.
+	SegmentMs, SegmentBytes int64
 
 	// Compression is compression.type: producer, uncompressed, gzip, snappy, lz4 or zstd.
 	Compression string
@@ -337,6 +340,8 @@ func ParseSettings(overrides, defaults map[string]string) (Settings, error) {
 		MinCompactionLagMs:          c.number("min.compaction.lag.ms"),
 		MaxCompactionLagMs:          c.number("max.compaction.lag.ms"),
 		MinCleanableDirtyRatio:      c.float("min.cleanable.dirty.ratio"),
+		SegmentMs:                   c.number("segment.ms"),
+		SegmentBytes:                c.number("segment.bytes"),
 		Compression:                 c.text("compression.type"),
 		GzipLevel:                   int(c.number("compression.gzip.level")),
 		LZ4Level:                    int(c.number("compression.lz4.level")),

@@ -112,7 +112,7 @@ var configKeys = []ConfigKey{
 		Doc:    "How long records are kept, in ms, if cleanup.policy has \"delete\"; -1 is no limit."},
 	{Name: "segment.bytes", Type: ConfigInt, Default: "1073741824", Broker: same("log.segment.bytes"),
 		valid: atLeast(oneMiB),
-		Doc:   "The size of Kafka's log segments, in bytes." + inert},
+		Doc:   "The size of Kafka's log segments, in bytes. Below 8 MiB it is how much of a compacted topic must be uncompacted before it is compacted again; otherwise it has no effect on a log that is a Delta table."},
 	{Name: "segment.index.bytes", Type: ConfigInt, Default: "10485760", Broker: same("log.index.size.max.bytes"),
 		valid: atLeast(4),
 		Doc:   "The size of Kafka's offset index, in bytes." + inert},
@@ -123,7 +123,7 @@ var configKeys = []ConfigKey{
 	{Name: "segment.ms", Type: ConfigLong, Default: "604800000",
 		Broker: []Synonym{{Name: "log.roll.ms"}, {Name: "log.roll.hours", Unit: hourMs}},
 		valid:  atLeast(1),
-		Doc:    "The age at which Kafka begins a new log segment, in ms." + inert},
+		Doc:    "The age at which Kafka begins a new log segment, in ms. Below 5 minutes it is the age at which records of a compacted topic that is written to slowly are compacted; otherwise it has no effect on a log that is a Delta table."},
 	{Name: "sluice.commit.interval.ms", Type: ConfigLong, Default: "-1", Broker: same("sluice.commit.interval.ms"),
 		// An hour between versions is beyond any use, and a wait that long looks like a hang.
 		valid: between(-1, hourMs),

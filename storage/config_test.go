@@ -111,7 +111,7 @@ func TestParseSettingsWithoutConfigsAnswersKafkasDefaults(t *testing.T) {
 	want := Settings{
 		MaxMessageBytes: 1048588, MessageTimestampBeforeMaxMs: math.MaxInt64, MessageTimestampAfterMaxMs: 3600000,
 		Delete: true, RetentionMs: 7 * dayMs, RetentionBytes: -1,
-		DeleteRetentionMs: dayMs, MaxCompactionLagMs: math.MaxInt64, MinCleanableDirtyRatio: 0.5,
+		DeleteRetentionMs: dayMs, MaxCompactionLagMs: math.MaxInt64, MinCleanableDirtyRatio: 0.5, SegmentMs: 604_800_000, SegmentBytes: 1 << 30,
 		Compression: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3,
 		CommitInterval: -time.Millisecond, ParquetCompression: "snappy",
 		HistoryMs: dayMs, HistoryVersions: 100_000, DeletedFilesMs: hourMs, TargetFileBytes: 32 << 20,

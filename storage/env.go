@@ -15,6 +15,7 @@ import (
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/rows"
+	"sluice/storage/upkeep"
 )
 
 // env is what all topics of a broker share: the store, the bounds, the caches.
@@ -34,6 +35,8 @@ type env struct {
 	rewriting chan struct{}
 	// adopting is held by the adoption that runs, one at a time.
 	adopting chan struct{}
+	// cleanLimits bound what a cleaning does at a time.
+	cleanLimits cleanLimits
 	// background is the upkeep under way; ctx ends it.
 	background sync.WaitGroup
 	ctx        context.Context
@@ -78,6 +81,7 @@ func newEnv(store object.Store, options Options) *env {
 	}
 	e.rewriting = make(chan struct{}, 1)
 	e.adopting = make(chan struct{}, 1)
+	e.cleanLimits = cleanLimits{keys: upkeep.MaxKeys, bytes: cleanBytes}
 	return e
 }
 

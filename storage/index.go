@@ -8,6 +8,7 @@ import (
 
 	"sluice/storage/delta"
 	"sluice/storage/rows"
+	"sluice/storage/upkeep"
 )
 
 // index finds the files that hold a partition's records. It follows the log:
@@ -36,7 +37,8 @@ type file struct {
 	modified int64     // as the log says, ms
 	span     rows.Span // what the log says of it
 	ranges   []rows.Range
-	starts   rows.Range // the first of ranges, if its tag told
+	starts   rows.Range   // the first of ranges, if its tag told
+	marks    upkeep.Marks // what a cleaning has seen of it (cleanup.policy=compact)
 	// order is the place of the file's records among all: files are sorted by it as
 	// their records were committed. Files that replace others have their place.
 	order int64
@@ -85,7 +87,7 @@ func (x *index) add(key string, a *delta.Add, order int64) {
 	ranges, ok := rows.ParseRanges(a.Tags)
 	f := &file{
 		key: key, path: a.Path, name: name, size: a.Size, modified: a.ModificationTime,
-		span: rows.StatsRange(a.Stats), order: order, tagged: ok, version: -1,
+		span: rows.StatsRange(a.Stats), marks: upkeep.ParseMarks(a.Tags), order: order, tagged: ok, version: -1,
 	}
 	if ok {
 		f.starts = ranges[0]

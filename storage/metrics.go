@@ -13,6 +13,7 @@ type metrics struct {
 	phases                 *prometheus.HistogramVec
 	tailHits, tailMisses   prometheus.Counter
 	blockHits, blockMisses prometheus.Counter
+	cleaned                prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them, if r is not nil.
@@ -30,9 +31,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"phase"}),
 		tailHits: reads.WithLabelValues("tail", "hit"), tailMisses: reads.WithLabelValues("tail", "miss"),
 		blockHits: reads.WithLabelValues("block", "hit"), blockMisses: reads.WithLabelValues("block", "miss"),
+		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_cleaned_records_total",
+			Help: "Records that have left compacted topics (cleanup.policy=compact) for their keys.",
+		}),
 	}
 	if r != nil {
-		r.MustRegister(reads, m.phases)
+		r.MustRegister(reads, m.phases, m.cleaned)
 	}
 	return m
 }

@@ -34,6 +34,8 @@ type health struct {
 	tombstones        int
 	// compactionDebt is the size of the files that compaction would merge next.
 	compactionDebt int64
+	// dirty is how much of a compacted topic could be cleaned.
+	dirty int64
 	// retentionLag is how much longer than retention.ms the oldest file with visible
 	// records has been kept; 0 if nothing is due.
 	retentionLag time.Duration
@@ -57,6 +59,10 @@ func (t *Topic) health(now time.Time) health {
 	for _, f := range t.pick() {
 		h.compactionDebt += f.size
 	}
+	if t.settings.Load().Compact {
+		d := t.dirt(now.UnixMilli())
+		h.dirty = d.dirtyBytes
+	}
 	h.retentionLag = t.retentionLag(now)
 	return h
 }
@@ -72,7 +78,7 @@ func (t *Topic) retentionLag(now time.Time) (lag time.Duration) {
 		visible := func(e extent) bool { return e.last >= p.logStart }
 		list := t.index.partitions[i]
 		if first := slices.IndexFunc(list, visible); first >= 0 {
-			lag = max(lag, time.Duration(cutoff-list[first].newest())*time.Millisecond)
+			lag = max(lag, time.Duration(cutoff-list[first].file.newest())*time.Millisecond)
 		}
 	}
 	return lag
@@ -84,7 +90,7 @@ type topicGauges struct {
 
 	files, smallFiles, bytes, rows *prometheus.Desc
 	logEntries, tombstones         *prometheus.Desc
-	debt, lag                      *prometheus.Desc
+	debt, dirty, lag               *prometheus.Desc
 	requests, cost                 *prometheus.Desc
 }
 
@@ -101,6 +107,7 @@ func newTopicGauges(topics func() []*Topic) *topicGauges {
 		logEntries: desc("sluice_topic_log_entries", "Entries of the table's log since its last checkpoint."),
 		tombstones: desc("sluice_topic_tombstones", "Removed files that the table still names."),
 		debt:       desc("sluice_topic_compaction_debt_bytes", "Bytes of the files that compaction would merge next."),
+		dirty:      desc("sluice_topic_dirty_bytes", "Bytes of a compacted topic (cleanup.policy=compact) that could be cleaned; 0 of others."),
 		lag:        desc("sluice_topic_retention_lag_seconds", "How much longer than retention.ms the oldest file with visible records has been kept; 0 if nothing is due."),
 		requests:   desc("sluice_topic_store_requests_total", "Requests to the store for the topic since it was opened, by kind (create, put, get, list, delete).", "kind"),
 		cost:       desc("sluice_topic_store_cost_dollars_total", "What those requests would cost at the list prices of S3 Standard: $5 per million writes and lists, $0.40 per million reads."),
@@ -109,7 +116,7 @@ func newTopicGauges(topics func() []*Topic) *topicGauges {
 
 // Describe is part of prometheus.Collector.
 func (g *topicGauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.files, g.smallFiles, g.bytes, g.rows, g.logEntries, g.tombstones, g.debt, g.lag, g.requests, g.cost} {
+	for _, d := range []*prometheus.Desc{g.files, g.smallFiles, g.bytes, g.rows, g.logEntries, g.tombstones, g.debt, g.dirty, g.lag, g.requests, g.cost} {
 		ch <- d
 	}
 }
@@ -131,6 +138,7 @@ func (g *topicGauges) Collect(ch chan<- prometheus.Metric) {
 		send(g.logEntries, prometheus.GaugeValue, float64(h.logEntries))
 		send(g.tombstones, prometheus.GaugeValue, float64(h.tombstones))
 		send(g.debt, prometheus.GaugeValue, float64(h.compactionDebt))
+		send(g.dirty, prometheus.GaugeValue, float64(h.dirty))
 		send(g.lag, prometheus.GaugeValue, h.retentionLag.Seconds())
 		n := func(kind object.Kind, calls int64) float64 {
 			send(g.requests, prometheus.CounterValue, float64(calls), string(kind))

@@ -138,7 +138,7 @@ func (t *Topic) retained(now time.Time) map[int32]int64 {
 			}
 			// As in Kafka, no more goes for its size than leaves at least retention.bytes.
 			size := e.bytes()
-			if !(s.RetentionMs >= 0 && e.newest() < cutoff) && excess < size {
+			if !(s.RetentionMs >= 0 && e.file.newest() < cutoff) && excess < size {
 				break
 			}
 			excess -= size
@@ -151,13 +151,13 @@ func (t *Topic) retained(now time.Time) map[int32]int64 {
 	return starts
 }
 
-// newest is the greatest timestamp of the extent's file, or when it was written if
-// its records have none, in ms.
-func (e extent) newest() int64 {
-	if e.file.span.MaxTimestamp >= 0 {
-		return e.file.span.MaxTimestamp
+// newest is the greatest timestamp of the file, or when it was written if its
+// records have none, in ms.
+func (f *file) newest() int64 {
+	if f.span.MaxTimestamp >= 0 {
+		return f.span.MaxTimestamp
 	}
-	return e.file.modified
+	return f.modified
 }
 
 // invisible are the files of which nothing is at or behind the log start offsets,

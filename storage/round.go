@@ -157,7 +157,7 @@ func (ts *Topics) due(ctx context.Context, log *delta.Log, snap *delta.Snapshot,
 	}
 	for _, f := range t.index.files {
 		if s.Delete && s.RetentionMs >= 0 {
-			sooner(extent{file: f}.newest(), time.Duration(min(s.RetentionMs, lookAgainMax.Milliseconds()*100))*time.Millisecond)
+			sooner(f.newest(), time.Duration(min(s.RetentionMs, lookAgainMax.Milliseconds()*100))*time.Millisecond)
 		}
 	}
 	for _, r := range snap.Tombstones {
@@ -167,9 +167,21 @@ func (ts *Topics) due(ctx context.Context, log *delta.Log, snap *delta.Snapshot,
 	if old := upkeep.OrphanAge + 2*overdue; idle < old {
 		sooner(snap.Timestamp, old)
 	}
+	var dirt dirt
+	if s.Compact {
+		dirt = t.dirt(now.Add(-overdue).UnixMilli())
+		if dirt.horizon > 0 {
+			sooner(min(dirt.horizon, soonest.UnixMilli()), 0)
+		}
+		if len(dirt.dirty) > 0 {
+			sooner(dirt.oldest, time.Duration(min(s.MaxCompactionLagMs, lookAgainMax.Milliseconds()*100))*time.Millisecond)
+		}
+	}
 	starts := t.retained(now.Add(-overdue))
 	history := max(snap.Metadata.LogRetention(), log.Window())
 	switch {
+	case s.Compact && dirt.due(s, now.Add(-overdue).UnixMilli()):
+		due = true
 	case len(starts) > 0 || len(t.invisible(starts)) > 0, len(snap.Expired(now.Add(-overdue))) > 0:
 		due = true
 	case len(upkeep.Unnamed(log, snap, page.Files)) > 0: // a first guess; who leads looks again
@@ -195,6 +207,9 @@ func (ts *Topics) keep(ctx context.Context, name string) error {
 	}
 	given := t.given()
 	err = t.retain(ctx, time.Now())
+	for more := true; more && err == nil; {
+		more, err = t.clean(ctx)
+	}
 	for page := (upkeep.Page{}); err == nil; {
 		page, err = upkeep.ListOld(ctx, ts.env.store, name, page.Next, sweepRequests, upkeep.OrphanAge)
 		if err == nil {

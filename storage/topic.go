@@ -70,6 +70,9 @@ type Topic struct {
 	adopted    map[string]struct{} // files of inserted rows that are about to be committed, by delta.FileName
 	keyless    int                 // inserted rows without key or partition so far: they go round
 	sinceCheck int                 // entries since it was last looked for files to compact
+	// merging and cleaning are the files that are being rewritten: the one leaves
+	// those of the other alone.
+	merging, cleaning map[*file]bool
 
 	resolving chan struct{} // capacity 1, held by who reads unresolved files
 
@@ -123,6 +126,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
 		resolving: make(chan struct{}, 1), adopted: map[string]struct{}{},
 		reviewing: true, // not before it is ours
+		merging:   map[*file]bool{}, cleaning: map[*file]bool{},
 	}
 	if err := t.configure(&snap.Metadata); err != nil {
 		return nil, err

@@ -96,6 +96,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 	ts.group.Go(ts.tend)
 	ts.group.Go(ts.round)
 	ts.group.Go(ts.watch)
+	ts.group.Go(ts.clean)
 	return ts, nil
 }
 

@@ -94,10 +94,10 @@ spark = (
 table = spark.read.format("delta").load(` + table + `)
 table.selectExpr("partition", "offset", "timestamp", "CAST(value AS STRING)").orderBy("partition", "offset").show(20, False)
 
-# What comes. ignoreDeletes: retention removes whole files of old records.
+# What comes. skipChangeCommits: retention and compaction remove old records.
 stream = (
     spark.readStream.format("delta")
-    .option("ignoreDeletes", "true")
+    .option("skipChangeCommits", "true")
     .load(` + table + `)
 )
 query = (

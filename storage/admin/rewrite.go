@@ -26,7 +26,7 @@ func (d *deletion) without(ctx context.Context, a *delta.Add, ranges []rows.Rang
 	tags := maps.Clone(a.Tags)
 	delete(tags, rows.RangesTag)
 	return d.make(ctx, []*delta.Add{a}, [][]rows.Range{ranges}, upkeep.Rewriting{
-		Target: min(a.Size+a.Size/4+1<<20, maxOutput), Tags: tags,
+		Target: min(a.Size+a.Size/4+1<<20, maxOutput), Tags: func([]rows.Range) map[string]string { return tags },
 		Keep: func(partition int32, offset int64, r *record.Record) bool { return !d.selects(partition, offset, r) },
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -110,8 +109,7 @@ func (c *checker) checkPlaces(p *places, whole bool) error {
 			c.beyond(p, n, over, "the next offset is %d", part.Next)
 		}
 	}
-	byKey := strings.Contains(s.metadata.Configuration["sluice.cleanup.policy"], "compact")
-	if c.options.Dense && whole && p.unknown == 0 && !byKey {
+	if c.options.Dense && whole && p.unknown == 0 {
 		for i := range c.Partitions {
 			if all := clusters(p.partitions[int32(i)]); s.compacted() {
 				c.checkNewest(int32(i), all)

@@ -261,9 +261,11 @@ func rewrite(t testing.TB, rw Rewriting) ([][]byte, Result) {
 		if n := rows.StatsRange(f.Stats).Rows; n != f.Rows {
 			t.Errorf("statistics of %d rows, not %d", n, f.Rows)
 		}
-		for key, value := range rw.Tags {
-			if f.Tags[key] != value {
-				t.Errorf("tag %s is %q", key, f.Tags[key])
+		if rw.Tags != nil {
+			for key, value := range rw.Tags(f.Ranges) {
+				if f.Tags[key] != value {
+					t.Errorf("tag %s is %q", key, f.Tags[key])
+				}
 			}
 		}
 		return nil

@@ -33,8 +33,9 @@ type Rewriting struct {
 	// row, in order of partitions and offsets, by one goroutine at a time. r, which
 	// has the timestamp, is valid during the call; its OffsetDelta says nothing.
 	Keep func(partition int32, offset int64, r *record.Record) bool
-	// Tags are added to those of each output.
-	Tags map[string]string
+	// Tags, if not nil, says what is added to the tags of an output, which holds ranges.
+	// By then Keep has seen all of its rows.
+	Tags func(ranges []rows.Range) map[string]string
 	// Put takes an output. Its Body is valid until Put returns, and the next output is
 	// not begun before. An error ends the rewriting and is returned as it is.
 	Put func(ctx context.Context, f rows.File) error
@@ -273,10 +274,12 @@ func (o *output) finish(ctx context.Context) error {
 		}
 		o.written[r.Partition] = r
 	}
-	if f.Tags == nil && len(o.Tags) > 0 {
-		f.Tags = map[string]string{}
+	if o.Tags != nil {
+		if f.Tags == nil {
+			f.Tags = map[string]string{}
+		}
+		maps.Copy(f.Tags, o.Tags(f.Ranges))
 	}
-	maps.Copy(f.Tags, o.Tags)
 	o.result.Outputs++
 	o.result.Out += int64(len(f.Body))
 	return o.Put(ctx, f)

@@ -31,7 +31,9 @@ func TestRewrittenFilesHoldTheSameRows(t *testing.T) {
 			w.rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
 			target := int64(16 << (10 + w.rng.IntN(5)))
 			outputs, result := rewrite(t, Rewriting{
-				Files: files, Target: target, Codec: rows.Codec(w.rng.IntN(3)), Tags: map[string]string{"sluice.test": "x"},
+				Files: files, Target: target, Codec: rows.Codec(w.rng.IntN(3)), Tags: func(ranges []rows.Range) map[string]string {
+					return map[string]string{"sluice.test": fmt.Sprint(ranges)}
+				},
 			})
 			sameRows(t, rowsOf(t, outputs...), w.rows)
 			total := int64(0)
