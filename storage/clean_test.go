@@ -437,7 +437,7 @@ func TestATopicThatNobodyUsesIsCleanedToo(t *testing.T) {
 		c.put(0, entry{"a", "1"}, entry{"b", ""}, entry{"a", "2"})
 		c.topics.Close(t.Context())
 		c.open()
-		time.Sleep(30 * 24 * time.Hour)
+		time.Sleep(3 * 24 * time.Hour)
 		c.use()
 		if got := c.offsets(0); got != "[2]" {
 			t.Error(got)
