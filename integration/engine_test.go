@@ -6,16 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -184,36 +178,6 @@ func checkpointOf(t *testing.T, s store, table string) (int64, bool) {
 		t.Fatal(err)
 	}
 	return hint.Version, true
-}
-
-// object is an object of the store, read past the broker.
-func (s store) object(t *testing.T, key string) ([]byte, bool) {
-	t.Helper()
-	bucket, isS3 := strings.CutPrefix(s.url, "s3://")
-	if !isS3 {
-		text, err := os.ReadFile(filepath.Join(s.url, filepath.FromSlash(key)))
-		return text, err == nil
-	}
-	bucket, prefix, _ := strings.Cut(bucket, "/")
-	env := map[string]string{}
-	for _, v := range s.env {
-		name, value, _ := strings.Cut(v, "=")
-		env[name] = value
-	}
-	cl := s3.New(s3.Options{
-		BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]), Region: env["AWS_REGION"], UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], ""),
-	})
-	got, err := cl.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: aws.String(prefix + "/" + key)})
-	if err != nil {
-		return nil, false
-	}
-	defer got.Body.Close()
-	text, err := io.ReadAll(got.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text, true
 }
 
 // While records are written, an engine sees at each look a whole prefix of every

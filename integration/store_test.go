@@ -19,12 +19,23 @@ type store struct {
 	env  []string // for sluice and for engines
 	// wake starts the store's server again if the test has ended it; nil: there is none.
 	wake func(t *testing.T)
+	// past is the environment that leads to the store past whatever stands before it (a proxy);
+	// nil: env does.
+	past []string
 	// gaps says that the test deletes rows: offsets need not be dense in the end.
 	gaps bool
 }
 
 // table is the URL of a table in the store as Delta engines take it.
 func (s store) table(path string) string { return strings.TrimRight(s.url, "/") + "/" + path }
+
+// direct is the store as those see it for whom nothing stands in between.
+func (s store) direct() store {
+	if s.past != nil {
+		s.env = s.past
+	}
+	return s
+}
 
 // eachStore runs a test on a local directory and on MinIO.
 func eachStore(t *testing.T, test func(t *testing.T, s store)) {
@@ -115,23 +126,31 @@ type sluice struct {
 	store   store
 	address string // of Kafka
 	http    string
+	binary  string
 	args    []string
 }
 
 // startSluice starts a broker on a store and waits until it serves.
 func startSluice(t *testing.T, s store, args ...string) *sluice {
 	t.Helper()
-	b := &sluice{store: s, args: args}
-	t.Cleanup(func() { checkTables(t, s) }) // when the broker has ended
+	b := newSluice(t, s, args...)
+	b.restart(t)
+	return b
+}
+
+// newSluice is a broker on a store that is not started yet.
+func newSluice(t *testing.T, s store, args ...string) *sluice {
+	t.Helper()
+	b := &sluice{store: s, binary: binary, args: args}
+	t.Cleanup(func() { checkTables(t, s.direct()) }) // when the broker has ended
 	b.address = "127.0.0.1:" + strconv.Itoa(freePort(t))
 	b.http = "127.0.0.1:" + strconv.Itoa(freePort(t))
-	b.restart(t)
 	return b
 }
 
 // command is what starts the broker.
 func (b *sluice) command() []string {
-	return append([]string{binary, "serve", "--store", b.store.url, "--http", b.http,
+	return append([]string{b.binary, "serve", "--store", b.store.url, "--http", b.http,
 		"--listeners", "PLAINTEXT://" + b.address, "--log-level", "debug"}, b.args...)
 }
 

@@ -27,9 +27,6 @@ const (
 	// of the time that it took: its share of a core, and of what the store can
 	// transfer, stays below a quarter. All topics share one place (env.rewriting).
 	compactRest = 3
-	// compactOpened is how long a topic that was just opened comes first: who opened it
-	// waits for its records, and with it perhaps those of a thousand others.
-	compactOpened = 10 * time.Second
 	// compactRetry is how long it rests after a failure.
 	compactRetry = time.Minute
 	// compactDeadline bounds one rewriting, with compactPerMiB for each MiB of files.

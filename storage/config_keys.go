@@ -132,15 +132,13 @@ var configKeys = []ConfigKey{
 		valid: oneOf("snappy", "zstd", "none"),
 		Doc:   "The compression of the table's new data files."},
 	{Name: "sluice.table.deleted.files.ms", Type: ConfigLong, Default: "3600000", Broker: same("sluice.table.deleted.files.ms"),
-		// Readers in the middle of a query need the files of the snapshot they began with.
-		valid: between(10*minuteMs, math.MaxInt64),
+		valid: between(minDeletedMs, math.MaxInt64),
 		Doc:   "How long a data file that has left the table stays in the store for readers of older versions, in ms (delta.deletedFileRetentionDuration). Time travel by data reaches back that far."},
 	{Name: "sluice.table.history.ms", Type: ConfigLong, Default: "86400000", Broker: same("sluice.table.history.ms"),
-		// Well above the window within which put-if-absent must see its predecessors.
-		valid: between(hourMs, math.MaxInt64),
+		valid: between(minHistoryMs, math.MaxInt64),
 		Doc:   "How long the entries of the table's log are kept, in ms (delta.logRetentionDuration); keep it far above the lag of anything that follows the table."},
 	{Name: "sluice.table.history.versions", Type: ConfigLong, Default: "100000", Broker: same("sluice.table.history.versions"),
-		valid: between(1000, math.MaxInt64),
+		valid: between(minHistoryVersions, math.MaxInt64),
 		Doc:   "How many entries of the table's log are kept at most: some readers list them all."},
 	{Name: "sluice.table.inserts", Type: ConfigString, Default: "adopt", Broker: same("sluice.table.inserts"),
 		valid: oneOf("adopt", "refuse"),

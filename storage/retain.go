@@ -15,9 +15,6 @@ import (
 // visible any more leave the table (unless sluice.table.retention=forever). One
 // commit does both, so that SQL never lacks a row that consumers still get.
 
-// retainEvery is Kafka's log.retention.check.interval.ms.
-const retainEvery = 5 * time.Minute
-
 const (
 	// retainDeadline bounds the retention of one topic.
 	retainDeadline = time.Minute

@@ -51,6 +51,9 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 		return nil, err
 	}
 	n.unlock = unlock
+	if store, err = watchStore(store); err != nil {
+		return nil, err
+	}
 	if profile, ok := latency.Profiles[s.storeLatency]; ok {
 		log.Warn("the store is slowed down, for measurements (sluice.store.latency)", "to", s.storeLatency)
 		store = latency.New(store, profile(), 1)

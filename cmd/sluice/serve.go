@@ -116,7 +116,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		web.serve(sockets.http, func(err error) { failed <- fmt.Errorf("http: %w", err) })
 	}
 	for i, l := range s.broker.Listeners {
-		go func() { failed <- n.broker.ServeListener(l.Name, sockets.kafka[i]) }()
+		go func() { failed <- n.broker.ServeListener(l.Name, watchListener(sockets.kafka[i])) }()
 	}
 	stopExpiry := n.startExpiry(ctx)
 	defer stopExpiry()

@@ -28,12 +28,10 @@ type upkeepResult struct {
 }
 
 const (
-	// checkpointEvery is the least number of versions between two checkpoints.
-	// A checkpoint holds every live file and tombstone, so it comes later in large
-	// tables: its cost stays a share of that of the commits. 300 actions take less than
+	// A checkpoint holds every live file and tombstone, so that the next one comes after
+	// checkpointEvery versions (pace.go), and later in large tables: its cost stays a share of that of the commits. 300 actions take less than
 	// a millisecond and 12 kB a version. With fewer, a table of 20 versions a second, which
 	// names 72,000 removed files, would leave each reader a thousand entries to read.
-	checkpointEvery    = 100
 	actionsPerVersion  = 300
 	checkpointDeadline = 5 * time.Minute
 

@@ -10,9 +10,6 @@ import (
 
 // Defaults of Options.
 const (
-	// DefaultWindow is W of the rule of cleaned entries (README.md): far above
-	// the pause of a process that then goes on, far below any log retention.
-	DefaultWindow = 15 * time.Minute
 	// DefaultAttempt bounds one put of an entry. A hung connection must not hold
 	// a commit for longer, and what it did is found out by putting again.
 	DefaultAttempt = 15 * time.Second

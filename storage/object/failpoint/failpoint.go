@@ -1,0 +1,207 @@
+// Package failpoint ends the process at a named point of the write path, as
+// kill -9 does. Nearly all such points are requests to the store, so this is a
+// store around a store: it tells from the kind, the key and the content of a write
+// what the broker is about, and no other code knows of it.
+//
+// Only a binary built with the tag failpoint imports it (cmd/sluice/failpoint_on.go);
+// the integration tests run that one.
+package failpoint
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice/storage/object"
+)
+
+// Moment is when, in the course of a request, the process ends.
+type Moment string
+
+// The moments. Half is of deletions only: half of the keys are gone.
+const (
+	Before Moment = "before" // nothing was asked of the store
+	Half   Moment = "half"
+	After  Moment = "after" // it was applied, and nobody has heard of it
+)
+
+// Trigger is a point, and how often it is to be reached for the process to end. A
+// point is TABLE.WHAT.MOMENT, of topics WHAT.MOMENT only. TABLE is offsets or catalogue;
+// WHAT is
+//
+//	data         the data file of a pool of records or rows
+//	rewrite      a data file that takes the place of others
+//	entry.OP     an entry of the log, by its operation in lower case: write, optimize,
+//	             delete (retention), take-over, add-again, create-table, ...
+//	checkpoint   a checkpoint
+//	hint         _last_checkpoint
+//	state        a snapshot of the producers' state
+//	cleanup      the deletion of log objects
+//	vacuum       the deletion of data files
+type Trigger struct {
+	Point string
+	Nth   int64 // from 1
+}
+
+// Parse reads POINT:N, or POINT for the first time.
+func Parse(s string) (Trigger, error) {
+	point, n, counted := strings.Cut(s, ":")
+	t := Trigger{Point: point, Nth: 1}
+	if counted {
+		var err error
+		if t.Nth, err = strconv.ParseInt(n, 10, 64); err != nil || t.Nth < 1 {
+			return Trigger{}, fmt.Errorf("failpoint %q: want POINT:N, N from 1", s)
+		}
+	}
+	i := strings.LastIndexByte(point, '.')
+	switch Moment(point[i+1:]) {
+	case Before, Half, After:
+		if i > 0 {
+			return t, nil
+		}
+	}
+	return Trigger{}, fmt.Errorf("failpoint %q: a point ends with .before, .half or .after", s)
+}
+
+// Counter calls die when a point has been reached often enough.
+type Counter struct {
+	trigger Trigger
+	reached atomic.Int64
+	die     func()
+}
+
+// NewCounter makes a Counter; die does not return, but in tests.
+func NewCounter(t Trigger, die func()) *Counter { return &Counter{trigger: t, die: die} }
+
+// Reach says that the process is at a moment of what it does.
+func (c *Counter) Reach(what string, m Moment) {
+	if what+"."+string(m) == c.trigger.Point && c.reached.Add(1) == c.trigger.Nth {
+		c.die()
+	}
+}
+
+// New answers a store on top of another one that reports its writes to c.
+func New(store object.Store, c *Counter) object.Store { return &watched{Store: store, counter: c} }
+
+// watched is a Store; reads, and URL, are those of the store within.
+type watched struct {
+	object.Store
+	counter *Counter
+}
+
+// Create implements object.Store.
+func (s *watched) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+	what := written(key, body)
+	s.counter.Reach(what, Before)
+	now, err := s.Store.Create(ctx, key, body)
+	if err == nil {
+		s.counter.Reach(what, After)
+	}
+	return now, err
+}
+
+// Put implements object.Store.
+func (s *watched) Put(ctx context.Context, key string, body []byte) (time.Time, error) {
+	what := written(key, body)
+	if what == "data" && rewriting() {
+		what = "rewrite"
+	}
+	s.counter.Reach(what, Before)
+	now, err := s.Store.Put(ctx, key, body)
+	if err == nil {
+		s.counter.Reach(what, After)
+	}
+	return now, err
+}
+
+// Delete implements object.Store.
+func (s *watched) Delete(ctx context.Context, keys ...string) (time.Time, error) {
+	what := deleted(keys)
+	if s.counter.trigger.Point == what+"."+string(Half) {
+		if _, err := s.Store.Delete(ctx, keys[:len(keys)/2]...); err == nil {
+			s.counter.Reach(what, Half)
+		}
+	}
+	s.counter.Reach(what, Before)
+	now, err := s.Store.Delete(ctx, keys...)
+	if err == nil {
+		s.counter.Reach(what, After)
+	}
+	return now, err
+}
+
+// written says what a write of key is, "" if no point is there.
+func written(key string, body []byte) string {
+	table, rest := split(key)
+	name := path.Base(rest)
+	switch {
+	case strings.HasPrefix(rest, "data/"):
+		return table + "data"
+	case strings.HasPrefix(rest, "_sluice/state/"):
+		return table + "state"
+	case !strings.HasPrefix(rest, "_delta_log/"):
+		return ""
+	case name == "_last_checkpoint":
+		return table + "hint"
+	case strings.HasSuffix(name, ".parquet"):
+		return table + "checkpoint"
+	}
+	return table + "entry." + operation(body)
+}
+
+// deleted says what a deletion is: all keys of one are of one kind.
+func deleted(keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	switch table, rest := split(keys[0]); {
+	case strings.HasPrefix(rest, "_delta_log/"):
+		return table + "cleanup"
+	case strings.HasPrefix(rest, "data/"):
+		return table + "vacuum"
+	}
+	return ""
+}
+
+// split divides a key into the prefix of a point's name, and what follows the table.
+func split(key string) (table, rest string) {
+	if rest, ok := strings.CutPrefix(key, "_sluice/consumer_offsets/"); ok {
+		return "offsets.", rest
+	}
+	if rest, ok := strings.CutPrefix(key, "_sluice/topics/"); ok {
+		return "catalogue.", rest
+	}
+	_, rest, _ = strings.Cut(key, "/")
+	return "", rest
+}
+
+// operation is the operation of an entry, as points name it.
+func operation(entry []byte) string {
+	const field = `"operation":"`
+	_, rest, _ := bytes.Cut(entry, []byte(field))
+	name, _, ok := bytes.Cut(rest, []byte(`"`))
+	if !ok {
+		return "other"
+	}
+	return strings.ReplaceAll(strings.ToLower(string(name)), " ", "-")
+}
+
+// rewriting tells a put of Topic.rewrite from one of a committer, which has the same
+// kind of key: by who calls.
+func rewriting() bool {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for more := true; more; {
+		var frame runtime.Frame
+		if frame, more = frames.Next(); strings.Contains(frame.Function, "storage.(*Topic).rewrite") {
+			return true
+		}
+	}
+	return false
+}
