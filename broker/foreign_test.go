@@ -49,8 +49,8 @@ func TestEnginesWritesReachConsumers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		admin := w.client()
-		any := "any"
-		if _, err := kadm.NewClient(admin).CreateTopic(t.Context(), 1, 1, map[string]*string{"sluice.table.writers": &any}, "t"); err != nil {
+		anyWriter := "any"
+		if _, err := kadm.NewClient(admin).CreateTopic(t.Context(), 1, 1, map[string]*string{"sluice.table.writers": &anyWriter}, "t"); err != nil {
 			t.Fatal(err)
 		}
 		for range 5 {

@@ -23,8 +23,10 @@ type client struct {
 	// where the whole card is made.
 	core    bool
 	command func(t *testing.T) (env, command []string)
-	// plain says what the client can not tell or send: sample goes through it.
-	plain func(r *record)
+	// plain takes out of a record what the client can not tell or send, and leavesOut
+	// says what that is and where it comes from: sample goes through it.
+	plain     func(r *record)
+	leavesOut string
 	// lacks are checks that the client has nothing for, or fails by its own fault,
 	// and why.
 	lacks map[string]string

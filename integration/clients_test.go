@@ -58,36 +58,39 @@ var clients = []client{
 	librdkafka,
 	{name: "confluent-kafka-python", version: "2.6.1", command: pythonClient("confluent.py", "confluent-kafka==2.6.1")},
 	{name: "confluent-kafka-python", version: "2.0.2", command: pythonClient("confluent.py", "confluent-kafka==2.0.2")},
-	{name: "kafka-python", version: "3.0.12", core: true, command: pythonClient("kafkapython.py"), plain: func(r *record) {
-		needsKeyOrValue(r)
-		noNullHeaders(r)
-	}},
-	{name: "aiokafka", version: "0.14.0", core: true, command: pythonClient("aio.py"), plain: needsKeyOrValue},
+	{name: "kafka-python", version: "3.0.12", core: true, command: pythonClient("kafkapython.py"),
+		leavesOut: "it refuses records with neither key nor value (kafka/producer/kafka.py, send) and knows no null header values", plain: func(r *record) {
+			needsKeyOrValue(r)
+			noNullHeaders(r)
+		}},
+	{name: "aiokafka", version: "0.14.0", core: true, command: pythonClient("aio.py"),
+		leavesOut: "it refuses records with neither key nor value (aiokafka/producer/producer.py, send)", plain: needsKeyOrValue},
 	{name: "kafkajs", version: "2.2.4", core: true, command: nodeClient("kafkajs", ""), lacks: map[string]string{
 		"produce/where it likes": "it tells only the first offset of each partition's batch, not where a record went",
-	}, plain: func(r *record) {
+	}, leavesOut: "its headers are an object: no repeated names out of order, and no null values", plain: func(r *record) {
 		// Its headers are an object, so that names are unique, and it knows no null
 		// ones.
 		if len(r.headers) == 3 {
 			r.headers = r.headers[:1]
 		}
 	}},
-	{name: "confluent-kafka-javascript", version: "1.10.1", command: nodeClient("confluent-javascript", "@confluentinc/kafka-javascript"), plain: func(r *record) {
-		noNullHeaders(r)
-		// It writes empty keys and values as null.
-		if len(r.key) == 0 {
-			r.key = nil
-		}
-		if len(r.value) == 0 {
-			r.value = nil
-		}
-	}},
+	{name: "confluent-kafka-javascript", version: "1.10.1", command: nodeClient("confluent-javascript", "@confluentinc/kafka-javascript"),
+		leavesOut: "it refuses null header values, and writes empty keys and values as null (src/producer.cc, Produce)", plain: func(r *record) {
+			noNullHeaders(r)
+			// It writes empty keys and values as null.
+			if len(r.key) == 0 {
+				r.key = nil
+			}
+			if len(r.value) == 0 {
+				r.value = nil
+			}
+		}},
 	{name: "rdkafka (Rust)", version: "0.38.0", command: func(t *testing.T) ([]string, []string) { return nil, []string{rustProgram(t)} }},
 	{name: "franz-go", version: "1.22.2", core: true, command: goClient("franz")},
 	{name: "Sarama", version: "1.61.1", command: goClient("sarama")},
 	{name: "kafka-go", version: "0.4.51", command: goClient("kafkago"), lacks: map[string]string{
 		"idempotent": "it has no idempotent producer",
-	}, plain: func(r *record) {
+	}, leavesOut: "its reader tells empty keys, values and header values as null (read.go, readNewBytes)", plain: func(r *record) {
 		// Its reader tells empty ones as null.
 		if len(r.key) == 0 {
 			r.key = nil

@@ -53,6 +53,9 @@ func (r *row) run(t *testing.T) {
 	r.check(t, "read/offset", func(t *testing.T) { r.reads(t, "offset", 7) }, "create")
 	r.check(t, "read/timestamp", func(t *testing.T) { r.reads(t, "timestamp", r.last) }, "create")
 	r.check(t, "read/another's", r.readsAnothers)
+	if r.plain != nil {
+		r.check(t, "read/all that a record can be", func(t *testing.T) { t.Skip("client: " + r.leavesOut) })
+	}
 
 	r.check(t, "group/three share", r.threeShare, "create")
 	r.check(t, "group/one leaves", r.oneLeaves, "group/three share")
@@ -397,12 +400,13 @@ func requireCommitted(t *testing.T, b *sluice, topic, group string, records map[
 
 // requireCodec checks that the batches of records arrived compressed with the
 // codec: librdkafka and others silently send them as they are where ApiVersions
-// does not say what they expect.
+// does not say what they expect. Batches of short values may come as they are: some
+// clients send so what would not shrink.
 func requireCodec(t *testing.T, b *sluice, topic, codec string, records []record) {
 	t.Helper()
 	want := map[string]uint8{"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}[codec]
 	for _, r := range fetchAll(t, b, topic, index(t, records)) {
-		if r.Attrs.CompressionType() != want {
+		if len(r.Value) > 300 && r.Attrs.CompressionType() != want {
 			t.Fatalf("%d/%d: the batch has codec %d, written with %s (%d)",
 				r.Partition, r.Offset, r.Attrs.CompressionType(), codec, want)
 		}

@@ -27,7 +27,7 @@ func (r *toolRow) streams() {
 	cl := connect(r.t, r.b)
 	createTopic(r.t, cl, from)
 	createTopic(r.t, cl, to)
-	counted := func(t *testing.T, want map[string]int64) {
+	counted := func(t *testing.T, want map[string]int64, killed bool) {
 		t.Helper()
 		cl := connect(t, r.b, kgo.ConsumeTopics(to), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 		got := map[string]int64{}
@@ -36,6 +36,9 @@ func (r *toolRow) streams() {
 			defer cancel()
 			cl.PollFetches(ctx).EachRecord(func(rec *kgo.Record) { got[string(rec.Key)] = int64(bigendian.BigEndian.Uint64(rec.Value)) })
 			for word, n := range want {
+				if killed && got[word] > n {
+					continue // at least once: what was not committed is counted again
+				}
 				if got[word] != n {
 					return fmt.Sprintf("%q is counted %d times, want %d", word, got[word], n), false
 				}
@@ -50,7 +53,7 @@ func (r *toolRow) streams() {
 	r.check("counts words, at least once", func(t *testing.T) {
 		p := run(t, t.TempDir())
 		r.values(t, from, slices.Repeat([]string{"a b a", "b c"}, 50)...)
-		counted(t, map[string]int64{"a": 100, "b": 100, "c": 50})
+		counted(t, map[string]int64{"a": 100, "b": 100, "c": 50}, false)
 		fmt.Fprintln(p.in)
 		if code := p.wait(clientTimeout); code != 0 {
 			t.Fatalf("exit code %d: %s", code, p.complaint())
@@ -70,7 +73,7 @@ func (r *toolRow) streams() {
 	r.check("restores its state from the changelog", func(t *testing.T) {
 		p := run(t, t.TempDir()) // nothing is left of the first one's state
 		r.values(t, from, "a c d")
-		counted(t, map[string]int64{"a": 101, "b": 100, "c": 51, "d": 1})
+		counted(t, map[string]int64{"a": 101, "b": 100, "c": 51, "d": 1}, false)
 		p.kill()
 	}, "counts words, at least once")
 	r.check("goes on after a kill and a restart of the broker", func(t *testing.T) {
@@ -78,7 +81,7 @@ func (r *toolRow) streams() {
 		r.b.stop(r.t)
 		r.b.restart(r.t)
 		r.values(t, from, "d d")
-		counted(t, map[string]int64{"a": 101, "d": 3})
+		counted(t, map[string]int64{"a": 101, "d": 3}, true)
 		fmt.Fprintln(p.in)
 		if code := p.wait(clientTimeout); code != 0 {
 			t.Fatalf("exit code %d: %s", code, p.complaint())

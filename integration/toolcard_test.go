@@ -91,20 +91,6 @@ func (r *toolRow) values(t *testing.T, topic string, lines ...string) {
 	}
 }
 
-// readsAll reads n records of a topic with franz-go, from all partitions.
-func (r *toolRow) readsAll(t *testing.T, topic string, n int) []*kgo.Record {
-	t.Helper()
-	cl := connect(t, r.b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	var all []*kgo.Record
-	eventually(t, func() (string, bool) {
-		ctx, cancel := soon(t)
-		defer cancel()
-		all = append(all, cl.PollFetches(ctx).Records()...)
-		return topic + " has too few records", len(all) >= n
-	})
-	return all
-}
-
 // kafkaTools is the version of tools/pom.xml.
 const kafkaTools = "4.3.1"
 

@@ -449,6 +449,39 @@ func TestALargeInsertIsAdoptedInParts(t *testing.T) {
 	})
 }
 
+func TestOurOwnFilesWithoutTagsHoldNoInserts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions = 1000 // the tag of so many would be too long
+		r := start(t, mem.New(), Options{TailBytes: 1, CommitInterval: 100 * time.Millisecond})
+		topic := r.open("t", partitions)
+		var waits []*Wait
+		for n := range int32(partitions) {
+			waits = append(waits, topic.Append(n, produced(nil, fmt.Sprint(n)), false))
+		}
+		for _, w := range waits {
+			if result := await(t, w); result.Err != nil {
+				t.Fatal(result.Err)
+			}
+		}
+		untagged := 0
+		topic.mu.Lock()
+		for _, f := range topic.index.files {
+			if !f.tagged {
+				untagged++
+			}
+		}
+		topic.mu.Unlock()
+		if untagged == 0 {
+			t.Error("every file has a tag: this tests nothing")
+		}
+		time.Sleep(time.Minute)
+		highs(t, topic, partitions)
+		if got := consume(t, topic, 7, 0); got[0] != "7" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestKeysGoToThePartitionsThatKafkasClientsChoose(t *testing.T) {
 	// From Kafka's UtilsTest.testMurmur2.
 	for key, want := range map[string]int32{

@@ -266,16 +266,7 @@ func (t *Topic) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*appende
 	place := t.index.place(e.Removes)
 	// Removes first, as in delta.Snapshot: a path that is in both lives.
 	t.index.remove(e.Removes)
-	if foreign && len(e.Adds) > 0 {
-		limits := t.limits(snap)
-		for i := range e.Adds {
-			t.addForeign(e, e.Adds[i], place, limits)
-		}
-	} else {
-		for i := range e.Adds {
-			t.addFile(&e.Adds[i], t.placeOf(&e.Adds[i], place))
-		}
-	}
+	t.addFiles(e, snap, place, foreign)
 	for _, txn := range e.Txns {
 		if n, ok := parseLogStartApp(t.id, txn.AppID); ok && int(n) < len(t.partitions) {
 			t.partitions[n].logStart = max(t.partitions[n].logStart, txn.Version)

@@ -431,6 +431,55 @@ func TestATopicChangesItsPolicyWhileItIsUsed(t *testing.T) {
 	})
 }
 
+func TestATopicThatNobodyUsesIsCleanedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := compactedTopic(t, 1, map[string]string{"delete.retention.ms": "3600000"})
+		c.put(0, entry{"a", "1"}, entry{"b", ""}, entry{"a", "2"})
+		c.topics.Close(t.Context())
+		c.open()
+		time.Sleep(3 * 24 * time.Hour)
+		c.use()
+		if got := c.offsets(0); got != "[2]" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestALargeFileOfWhichNothingGoesIsLeftAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := compactedWithin(t, &limits{cleanLimits{keys: 1000, bytes: 1 << 20}, 3000}, 2, nil)
+		for p := range int32(2) {
+			var entries []entry
+			rng := rand.New(rand.NewPCG(uint64(p), 1))
+			for i := range 60 {
+				entries = append(entries, entry{fmt.Sprint("k", i), strings.Repeat(strconv.FormatUint(rng.Uint64(), 36), 4)})
+			}
+			c.put(p, entries...)
+		}
+		time.Sleep(time.Minute)
+		before := c.names()
+		c.put(1, entry{"k1", "new"})
+		time.Sleep(time.Minute)
+		after := c.names()
+		if before[0] == "" || before[0] != after[0] || before[1] == after[1] {
+			t.Errorf("the first files of the partitions were %v, are %v", before, after)
+		}
+		if n := len(c.read(1, 0)); n != 60 {
+			t.Error(n, "records in partition 1")
+		}
+	})
+}
+
+// names are those of the first file of each partition.
+func (t *compacted) names() (all []string) {
+	t.topic.mu.Lock()
+	defer t.topic.mu.Unlock()
+	for _, list := range t.topic.index.partitions {
+		all = append(all, list[0].file.name)
+	}
+	return all
+}
+
 func TestABrokerThatDiesWhileItCleansLosesNothing(t *testing.T) {
 	for _, at := range []string{"t/data/", "t/_delta_log/"} {
 		for passes := range 4 { // puts of that kind until the broker dies

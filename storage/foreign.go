@@ -78,15 +78,27 @@ func unsupported(err error) error {
 	return fmt.Errorf("%w: %w; drop the feature (ALTER TABLE ... DROP FEATURE), or copy the rows into a new topic", ErrStopped, err)
 }
 
-// addForeign takes up a file of another writer's entry; t.mu is held. Its tags do not
-// count: what it holds is looked at.
-func (t *Topic) addForeign(e *delta.Entry, a delta.Add, order int64, limits []int64) {
-	a.Tags = nil
-	if !t.addFile(&a, order) {
-		return
-	}
-	if f := t.index.unresolved[delta.FileName(a.Path)]; f != nil && f.limits == nil {
-		f.limits, f.version, f.committed = limits, e.Version, commitTime(e.Info, a.ModificationTime)
+// addFiles takes up the files of an entry, of which snap is the table; t.mu is held. The
+// tags of other writers' files do not count, and ours of very many partitions have none:
+// what they hold is looked at.
+func (t *Topic) addFiles(e *delta.Entry, snap *delta.Snapshot, place int64, foreign bool) {
+	var limits []int64
+	for _, a := range e.Adds {
+		order := place
+		if foreign {
+			a.Tags = nil
+		} else {
+			order = t.placeOf(&a, place)
+		}
+		if !t.addFile(&a, order) {
+			continue
+		}
+		if f := t.index.unresolved[delta.FileName(a.Path)]; f != nil && f.limits == nil {
+			if limits == nil {
+				limits = t.limits(snap)
+			}
+			f.limits, f.version, f.committed = limits, e.Version, commitTime(e.Info, a.ModificationTime)
+		}
 	}
 }
 

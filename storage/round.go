@@ -115,8 +115,13 @@ func (ts *Topics) look(row catalogueRow) (again time.Time, err error) {
 	if properties.deleted {
 		return ts.clearDeleted(ctx, log, snap)
 	}
-	if row.State == stateDeleted || snap.Protocol.CanWrite(writerFeatures...) != nil {
-		return time.Now().Add(lookAgainMax), nil // what opens it next sees to the catalogue
+	if row.State == stateDeleted {
+		// Whoever made it anew was stopped between the table and the catalogue.
+		ts.amend(row.Name)
+		return time.Now().Add(lookAgainMin), nil
+	}
+	if snap.Protocol.CanWrite(writerFeatures...) != nil {
+		return time.Now().Add(lookAgainMax), nil
 	}
 	due, again, err := ts.due(ctx, log, snap, properties)
 	if err != nil || !due {

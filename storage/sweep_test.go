@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
@@ -259,6 +261,34 @@ func TestWhatADeletedTopicLeftIsRemovedAndItsLogEndsInOneEntry(t *testing.T) {
 		r = start(t, store, Options{TailBytes: 1})
 		if got := consume(t, r.topic("t"), 0, 0); got[0] != "new" {
 			t.Error("after a restart:", got)
+		}
+		r.Close(t.Context())
+	})
+}
+
+func TestATopicMadeAnewThatTheCatalogueMissedIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		r.create("t", 1)
+		if err := r.Delete(t.Context(), "t", [16]byte{}); err != nil {
+			t.Fatal(err)
+		}
+		// A broker is stopped when it has made the table and not yet said so.
+		settings, err := ParseSettings(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := uuid.New()
+		if _, err := createTable(t.Context(), r.env, "t", id, 2, nil, settings); err != nil {
+			t.Fatal(err)
+		}
+		if _, known := r.Lookup("t"); known {
+			t.Error("the catalogue knows it already")
+		}
+		time.Sleep(8 * time.Hour)
+		if info, known := r.Lookup("t"); !known || info.ID != id || info.Partitions != 2 {
+			t.Errorf("eight hours later: %+v, %v", info, known)
 		}
 		r.Close(t.Context())
 	})

@@ -25,7 +25,9 @@ broker. What you must know:
   log with a bucket policy that denies s3:PutObject on */_delta_log/0*.json where
   s3:if-none-match is null. Safe are delta-rs (Polars, deltalake), Trino, and Spark on
   Azure, GCS and HDFS.
-- Do not INSERT: Sluice gives out the offsets. Rows of other writers have none.
+- Rows that they INSERT, without partition and offset, become records of the topic after
+  a second or two: Sluice gives them their places. sluice.table.inserts=refuse stops
+  the topic instead.
 - A DELETE or MERGE loses to every commit of the broker while it runs: hold those with
   'sluice table yield TOPIC --for 60s', or use 'sluice table delete'.
 - VACUUM with a retention of 0 can delete a file that is about to be committed.

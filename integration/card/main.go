@@ -93,30 +93,31 @@ func test(dir, run string, parallel int, kept string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	results, err := collect(out)
-	if err != nil {
-		return err
-	}
-	failed := cmd.Wait() // also when a check failed, which is no error here
-	if len(results) == 0 {
-		return fmt.Errorf("no row ran: %w", failed)
-	}
-	commit, err := exec.Command("git", "-C", dir, "describe", "--always").Output()
+	commit, err := exec.Command("git", "-C", dir, "describe", "--always", "--dirty").Output()
 	if err != nil {
 		commit = []byte("unknown")
 	}
-	for _, r := range results {
+	rows := 0
+	err = collect(out, func(r *result) error {
+		rows++
 		r.When, r.Commit = time.Now().UTC(), strings.TrimSpace(string(commit))
-		text, err := json.MarshalIndent(r, "", " ")
-		if err != nil {
-			return err
-		}
-		name := strings.NewReplacer("/", "_", " ", "_").Replace(r.Suite + "-" + r.Store + "-" + r.Name + ".json")
-		if err := os.WriteFile(filepath.Join(kept, name), text, 0o644); err != nil {
-			return err
-		}
+		return keep(kept, r)
+	})
+	failed := cmd.Wait() // also when a check failed, which is no error here
+	if err == nil && rows == 0 {
+		err = fmt.Errorf("no row ran: %w", failed)
 	}
-	return nil
+	return err
+}
+
+// keep writes a row's outcomes for this run's report and those of later runs.
+func keep(dir string, r *result) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	name := strings.NewReplacer("/", "_", " ", "_").Replace(r.Suite + "-" + r.Store + "-" + r.Name + ".json")
+	return os.WriteFile(filepath.Join(dir, name), text, 0o644)
 }
 
 // event is a line of go test -json (go doc test2json).
@@ -125,9 +126,10 @@ type event struct {
 	Elapsed              float64 // s
 }
 
-// collect makes rows of the events: SUITE/STORE/ROW is a row, what is below it are
-// checks. A check with checks of its own is left out unless it failed by itself.
-func collect(from io.Reader) (map[string]*result, error) {
+// collect makes rows of the events and hands each over when it has ended:
+// SUITE/STORE/ROW is a row, what is below it are checks. A check with checks of its
+// own is left out unless it failed by itself, and so is the row.
+func collect(from io.Reader, keep func(*result) error) error {
 	results := map[string]*result{}
 	said := map[string][]string{} // by test
 	parents := map[string]bool{}
@@ -136,7 +138,7 @@ func collect(from io.Reader) (map[string]*result, error) {
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return nil, fmt.Errorf("%q: %w", lines.Text(), err)
+			return fmt.Errorf("%q: %w", lines.Text(), err)
 		}
 		parts := strings.SplitN(e.Test, "/", 4)
 		if len(parts) < 3 {
@@ -159,15 +161,19 @@ func collect(from io.Reader) (map[string]*result, error) {
 				parents[e.Test[:at]] = true
 			}
 		case "pass", "fail", "skip":
+			why := reason(said[e.Test], e.Action)
 			if len(parts) == 3 {
 				r.Took = e.Elapsed
 				fmt.Printf("%s  %s %s, %.0f s\n", e.Action, r.Store, r.Name, r.Took)
-				if e.Action == "pass" || len(r.Order) > 0 && e.Action == "fail" {
-					continue
+				if e.Action == "skip" || e.Action == "fail" && why != "" {
+					r.Checks["row"] = outcome{Status: e.Action, Why: why} // what is no check's
+					r.Order = append(r.Order, "row")
 				}
-				parts = append(parts, "start") // it did not come to its checks
+				if err := keep(r); err != nil {
+					return err
+				}
+				continue
 			}
-			why := reason(said[e.Test], e.Action)
 			if parents[e.Test] && (e.Action == "pass" || why == "") {
 				continue
 			}
@@ -176,5 +182,5 @@ func collect(from io.Reader) (map[string]*result, error) {
 			r.Order = append(r.Order, name)
 		}
 	}
-	return results, lines.Err()
+	return lines.Err()
 }

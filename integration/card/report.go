@@ -37,12 +37,16 @@ func suiteNames() []string {
 // place is where a test said something: the file and line before its words.
 var place = regexp.MustCompile(`^\s*[a-z_]+_test\.go:\d+: `)
 
+// asides are lines of the tests that are no reason: what processes wrote, what was
+// installed, what a check that found nothing wrong has counted.
+var asides = regexp.MustCompile(`^\s*(process_test\.go:\d+: |[a-z_]+_test\.go:\d+: (installed |sluice check: \d))`)
+
 // reason is what a test said that failed or skipped itself: the first line, and of
 // a failure the second one.
 func reason(output []string, action string) string {
 	var words []string
 	for i, line := range output {
-		if !place.MatchString(line) {
+		if !place.MatchString(line) || asides.MatchString(line) {
 			continue
 		}
 		words = append(words, strings.TrimSpace(place.ReplaceAllString(line, "")))
@@ -102,7 +106,7 @@ const preamble = `# What works with Sluice
 Made by ` + "`go run ./integration/card`" + `: do not edit. Real clients and engines out of their
 registries, each as a process of its own, against the built binary, on a local
 directory and on MinIO. [README.md](README.md) tells how, script_test.go what each
-check is.
+check is. Each row ends with ` + "`sluice check`" + ` of its tables.
 
 **ok**: the checks passed, so many of those that apply. **FAILED**: Sluice does not do what the
 client expects. **client**: the client has no such thing, or is at fault itself; the
@@ -136,12 +140,17 @@ func report(results []*result) string {
 
 // table has a column for each group of checks.
 func table(out *strings.Builder, columns []string, rows []*result, n *notes) {
-	fmt.Fprintf(out, "| client | store | %s | took | at |\n", strings.Join(columns, " | "))
-	fmt.Fprintf(out, "|%s\n", strings.Repeat("---|", len(columns)+4))
+	fmt.Fprintf(out, "| client | store | %s | tables | took | at |\n", strings.Join(columns, " | "))
+	fmt.Fprintf(out, "|%s\n", strings.Repeat("---|", len(columns)+5))
 	for _, r := range rows {
 		fmt.Fprintf(out, "| %s | %s |", r.Name, r.Store)
 		for _, column := range columns {
 			fmt.Fprintf(out, " %s |", cell(r, column, n))
+		}
+		if c, ok := r.Checks["row"]; ok {
+			fmt.Fprintf(out, " %s %s |", word(c), n.mark(why("row", c)))
+		} else {
+			out.WriteString(" ok |")
 		}
 		fmt.Fprintf(out, " %.0f s | %s, %s |\n", r.Took, r.When.Format("2006-01-02"), r.Commit)
 	}
@@ -187,9 +196,6 @@ func cell(r *result, column string, n *notes) string {
 			words = append(words, w)
 		}
 		marks[w] += n.mark(why(name, c))
-	}
-	if c, ok := r.Checks["start"]; ok && passed+len(words) == 0 {
-		return word(c) + " " + n.mark(why("start", c))
 	}
 	var parts []string
 	switch {
