@@ -46,14 +46,18 @@ type reservation struct {
 	settled   bool // they are committed, or never will be
 }
 
-// advance moves the high watermark up to the first offset that may yet be committed.
-func (p *partition) advance() {
+// advance moves a partition's high watermark up to the first offset that may yet be
+// committed; t.mu is held.
+func (t *Topic) advance(p *partition) {
 	for len(p.reserved) > 0 && p.pooled >= p.reserved[0].base {
 		r := p.reserved[0]
 		if !r.settled {
 			p.high = r.base
 			return
 		}
+		// The tail has no gaps: what it holds before these rows, which are in files only,
+		// has to go, that of batches committed after them included.
+		t.env.tails.drop(&p.tail, r.end)
 		p.pooled = max(p.pooled, r.end)
 		p.reserved = p.reserved[1:]
 	}
@@ -71,10 +75,11 @@ func (t *Topic) reviewLater() {
 
 // adoptable is the next file with rows to adopt; t.mu is held.
 func (t *Topic) adoptable() *file {
-	if t.settings.Load().RefuseInserts {
-		return nil
-	}
-	return t.index.nextInsert(func(f *file) bool { return f.stuck == nil })
+	refuse := t.settings.Load().RefuseInserts
+	return t.index.nextInsert(func(f *file) bool {
+		s, stale := t.index.stale[f.name]
+		return f.stuck == nil && !s.unclear && (stale && s.inserts || !refuse)
+	})
 }
 
 // unstick has rows tried again that could not be adopted; t.mu is held.
@@ -135,6 +140,9 @@ func (t *Topic) review() {
 	}
 }
 
+// operationAdopt names an adoption in the table's history.
+const operationAdopt = "ADOPT"
+
 // errStuck: rows that cannot be records of the topic. They stay in the table, hidden.
 var errStuck = errors.New("cannot be a record of the topic")
 
@@ -148,6 +156,9 @@ type adoption struct {
 	next     map[int32]int64 // the next offsets behind the adopted rows
 	reserved map[*reservation]*partition
 	rows     int
+	// copies: rows with a place that others have are left out, and with staleInserts those
+	// without one; see stale.go.
+	copies, staleInserts bool
 }
 
 // adopt makes records of the rows of a file that are none. errStuck if they cannot be,
@@ -166,7 +177,10 @@ func (t *Topic) adopt(f *file) (err error) {
 	if err != nil {
 		return err
 	}
-	a := &adoption{t: t, f: f, next: map[int32]int64{}, reserved: map[*reservation]*partition{}}
+	t.mu.Lock()
+	s, copies := t.index.stale[f.name]
+	t.mu.Unlock()
+	a := &adoption{copies: copies, staleInserts: s.inserts, t: t, f: f, next: map[int32]int64{}, reserved: map[*reservation]*partition{}}
 	if a.found, err = t.examine(ctx, f, reader); err != nil {
 		return err
 	}
@@ -208,9 +222,11 @@ func (a *adoption) window(ctx context.Context, reader *rows.Reader, row int64) (
 	if len(w.Rows) == 0 {
 		return 0, fmt.Errorf("%w: %s ends at row %d", delta.ErrCorrupt, a.f.key, row)
 	}
-	inserted := make([]bool, len(w.Rows))
+	inserted, left := make([]bool, len(w.Rows)), make([]bool, len(w.Rows))
 	for i := range w.Rows {
-		if inserted[i] = !a.keeps(row+int64(i), &w.Rows[i]); !inserted[i] {
+		kept := a.keeps(row+int64(i), &w.Rows[i])
+		left[i] = !kept && a.drops(&w.Rows[i])
+		if inserted[i] = !kept && !left[i]; !inserted[i] {
 			continue
 		}
 		if err := a.check(&w.Rows[i]); err != nil {
@@ -222,9 +238,10 @@ func (a *adoption) window(ctx context.Context, reader *rows.Reader, row int64) (
 	a.t.mu.Lock()
 	for i, x := range w.Rows {
 		fresh[i], kept[i] = nowhere, nowhere
-		if inserted[i] {
+		switch {
+		case inserted[i]:
 			fresh[i] = a.place(&x)
-		} else {
+		case !left[i]:
 			kept[i] = rows.Place{Partition: int32(x.Partition), Offset: x.Offset, Timestamp: x.Timestamp, Type: x.Type}
 		}
 	}
@@ -248,6 +265,16 @@ func (a *adoption) keeps(row int64, x *rows.Row) bool {
 	}
 	a.found.kept = kept
 	return len(kept) > 0 && kept[0].Row <= row
+}
+
+// drops reports whether a row that stands for no record is a copy which nobody inserted.
+func (a *adoption) drops(x *rows.Row) bool {
+	if !a.copies {
+		return false
+	}
+	limits := a.f.limits
+	placed := x.Partition >= 0 && x.Partition < int64(len(limits)) && x.Offset >= 0 && x.Offset < limits[x.Partition]
+	return placed || a.staleInserts
 }
 
 // check says why an inserted row cannot be a record (errStuck), by the rules that
@@ -309,7 +336,7 @@ func (a *adoption) reserve(places []rows.Place) {
 		a.next[place.Partition] = r.end
 	}
 	for n := range first {
-		a.t.partitions[n].advance()
+		a.t.advance(a.t.partitions[n])
 	}
 }
 
@@ -320,9 +347,7 @@ func (a *adoption) settle() {
 	defer t.mu.Unlock()
 	for r, p := range a.reserved {
 		r.settled = true
-		// The tail has no gaps: what it holds before these rows has to go.
-		t.env.tails.drop(&p.tail, r.end)
-		p.advance()
+		t.advance(p)
 	}
 	t.notify()
 }
@@ -377,7 +402,7 @@ func (a *adoption) commit() error {
 		}
 		now := snap.NextTimestamp(time.Now())
 		e := &delta.Entry{
-			Info: &delta.CommitInfo{Operation: "ADOPT", OperationParameters: map[string]string{"file": a.f.path, "rows": fmt.Sprint(a.rows)}},
+			Info: &delta.CommitInfo{Operation: operationAdopt, OperationParameters: map[string]string{"file": a.f.path, "rows": fmt.Sprint(a.rows)}},
 			Adds: a.adds,
 			Removes: []delta.Remove{{
 				Path: a.f.path, DeletionTimestamp: now, ExtendedFileMetadata: true, PartitionValues: map[string]string{}, Size: a.f.size,

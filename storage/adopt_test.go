@@ -414,6 +414,43 @@ func TestAnAdoptionThatFailsLeavesAGapAndNoWait(t *testing.T) {
 	})
 }
 
+func TestAdoptedRowsThatAreCommittedBeforeOlderBatchesAreNotSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.open("t", 1)
+		numbers(t, topic, 0, 3)
+		e := newEngine(t, store.Handle(), "t")
+		e.insert(bare("k", "a"), bare("k", "b"))
+		// The batch's file takes longer than the insert's and the adoption's entry.
+		store.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Size > 2000 && strings.Contains(q.Key, "t/data/") {
+				return mem.Fault{Delay: 20 * time.Second}
+			}
+			return mem.Fault{}
+		})
+		var values []string
+		for i := range 500 {
+			values = append(values, fmt.Sprintf("%d-%d", i, i*i))
+		}
+		older := topic.Append(0, produced(nil, values...), true)
+		time.Sleep(100 * time.Millisecond)
+		look(t, topic)
+		time.Sleep(5 * time.Second)
+		if o, _ := topic.Offsets(0); o.HighWatermark != 3 {
+			t.Fatal("the high watermark is", o.HighWatermark)
+		}
+		store.SetFaults(nil)
+		await(t, older)
+		numbers(t, topic, 505, 506)
+		got := consume(t, topic, 0, 0)
+		if len(got) != 506 || got[3] != values[0] || got[503] != "a" || got[504] != "b" || got[505] != "505" {
+			t.Error(len(got), got[3], got[503], got[504], got[505])
+		}
+		agree(t, topic, e)
+	})
+}
+
 func TestALargeInsertIsAdoptedInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
@@ -445,6 +482,64 @@ func TestALargeInsertIsAdoptedInParts(t *testing.T) {
 		}
 		if all := agree(t, topic, e); len(all) != n {
 			t.Error(len(all), "records")
+		}
+	})
+}
+
+func TestWhatARewritingHasTwiceIsTakenOutAgain(t *testing.T) {
+	for _, when := range []string{"while the broker runs", "while none runs"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := mem.New()
+				r := start(t, store, Options{TailBytes: 1})
+				r.damaged = true // the log tells of a file that is removed twice
+				topic := r.open("t", 2)
+				numbers(t, topic, 0, 5)
+				e := newEngine(t, store.Handle(), "t")
+				e.insert(bare("k", "a"), bare("l", "b"), at(0, 3, "copied"))
+				optimize := e.optimizeLater()
+				look(t, topic)
+				highs(t, topic, 8)
+				mustAppend(t, topic, 1, "later")
+				before := agree(t, topic, e)
+				if when == "while none runs" {
+					r.Close(t.Context())
+				}
+				optimize()
+				if when == "while none runs" {
+					r = start(t, store, Options{TailBytes: 1})
+					r.damaged = true
+					topic = r.topic("t")
+				}
+				look(t, topic)
+				time.Sleep(time.Minute)
+				highs(t, topic, 9)
+				if after := agree(t, topic, e); !maps.Equal(before, after) || len(after) != 9 {
+					t.Errorf("%v, and before %v", after, before)
+				}
+				mustAppend(t, topic, 0, "goes on")
+				agree(t, topic, e)
+			})
+		})
+	}
+}
+
+func TestWhatTwoRewritingsHaveIsDeliveredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{TailBytes: 1})
+		topic := r.open("t", 2)
+		numbers(t, topic, 0, 5)
+		e := newEngine(t, store.Handle(), "t")
+		e.insert(bare("k", "a"), bare("l", "b"))
+		late := e.optimizeLater()
+		e.optimize()
+		late()
+		look(t, topic)
+		time.Sleep(time.Minute)
+		highs(t, topic, 7)
+		if got := agree(t, topic, e); len(got) != 7 || got["a"] != 1 || got["b"] != 1 {
+			t.Error(got)
 		}
 	})
 }

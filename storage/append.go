@@ -263,6 +263,7 @@ func (t *Topic) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*appende
 	if foreign {
 		t.forgetTails(e.Removes)
 	}
+	t.noteMoved(e, t.pending)
 	place := t.index.place(e.Removes)
 	// Removes first, as in delta.Snapshot: a path that is in both lives.
 	t.index.remove(e.Removes)
@@ -300,7 +301,7 @@ func (t *Topic) commit(pools [][]*appended) {
 			last := a.base + a.count - 1
 			t.env.tails.add(&p.tail, tailBatch{a.base, last, a.batch})
 			p.pooled = last + 1
-			p.advance()
+			t.advance(p)
 			a.wait.result.LogStart = p.logStart
 			if id := a.batch.ProducerID(); id != noProducer {
 				t.producers.committed(producerKey{a.partition, id}, a.wait)

@@ -172,6 +172,26 @@ func (e *engine) optimize() (old []string) {
 	return e.rewrite("OPTIMIZE", func(rows []tableRow) []tableRow { slices.Reverse(rows); return rows })
 }
 
+// optimizeLater reads the table now and rewrites it when it is told to, whatever has
+// happened since: delta-rs 1.6 does that.
+func (e *engine) optimizeLater() (commit func()) {
+	e.t.Helper()
+	var rows []tableRow
+	removes := removeAll(e.snapshot())
+	for i := range removes {
+		removes[i].DataChange = false
+		rows = append(rows, e.read(removes[i].Path)...)
+	}
+	add := e.file(rows...)
+	add.DataChange = false
+	return func() {
+		e.t.Helper()
+		e.commit("OPTIMIZE", func(_ *delta.Snapshot, entry *delta.Entry) {
+			entry.Removes, entry.Adds = removes, []delta.Add{add}
+		})
+	}
+}
+
 // vacuum deletes files that have left the table.
 func (e *engine) vacuum(paths []string) {
 	e.t.Helper()

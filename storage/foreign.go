@@ -30,7 +30,11 @@ func (t *Topic) checkForeign(e *delta.Entry, snap *delta.Snapshot) error {
 		return delta.ErrFenced
 	case e.Metadata != nil && e.Metadata.ID != t.id, e.Metadata != nil && e.Metadata.Configuration[propertyDeleted] == "true":
 		return fmt.Errorf("%w: the topic was deleted or replaced by another writer", delta.ErrFenced)
-	case e.Metadata == nil && e.Protocol == nil:
+	}
+	t.mu.Lock()
+	t.noteStale(e, snap.Files, t.pending)
+	t.mu.Unlock()
+	if e.Metadata == nil && e.Protocol == nil {
 		return nil
 	}
 	protocol, metadata := snap.Protocol, snap.Metadata
@@ -136,7 +140,7 @@ func (t *Topic) judge() {
 	for _, err := range t.index.unreadable {
 		t.halted = err // any will do
 	}
-	if f := t.index.nextInsert(func(*file) bool { return true }); f != nil && t.settings.Load().RefuseInserts {
+	if f := t.index.nextInsert(func(f *file) bool { _, stale := t.index.stale[f.name]; return !stale }); f != nil && t.settings.Load().RefuseInserts {
 		t.halted = fmt.Errorf("%w: another writer inserted rows %s and sluice.table.inserts is refuse; "+
 			"either set it to adopt, or take the rows out again (RESTORE, or DELETE them), and the topic goes on", ErrStopped, f.origin())
 	}

@@ -24,7 +24,10 @@ type index struct {
 	// unreadable says why files of the table cannot be read at all, by delta.FileName.
 	inserts    map[string]*file
 	unreadable map[string]error
-	order      int64 // of the newest file
+	// stale are the files that others made of files which had left the table, by
+	// delta.FileName; see stale.go.
+	stale map[string]stale
+	order int64 // of the newest file
 }
 
 // file is a live data file of the table. Its fields do not change once it is in
@@ -70,7 +73,7 @@ func newIndex(partitions int32) *index {
 	return &index{
 		partitions: make([][]extent, partitions),
 		files:      map[string]*file{}, unresolved: map[string]*file{},
-		inserts: map[string]*file{}, unreadable: map[string]error{},
+		inserts: map[string]*file{}, unreadable: map[string]error{}, stale: map[string]stale{},
 	}
 }
 
@@ -148,6 +151,7 @@ func (x *index) remove(removes []delta.Remove) {
 	for i := range removes {
 		name := delta.FileName(removes[i].Path)
 		delete(x.unreadable, name)
+		delete(x.stale, name)
 		if f := x.files[name]; f != nil {
 			gone[f] = true
 			delete(x.files, name)

@@ -82,7 +82,7 @@ func await(t *testing.T, w *Wait) Appended {
 	select {
 	case <-w.Done():
 		return w.Result()
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("an append was not answered")
 		return Appended{}
 	}

@@ -66,6 +66,7 @@ type Topic struct {
 	looked     time.Time // when the log was last looked at
 	looking    bool      // a look is under way
 	compacting bool
+	moved      map[string]bool     // files that have left the table and their inserted rows not, by delta.FileName; see stale.go
 	reviewing  bool                // other writers' files are being looked into
 	adopted    map[string]struct{} // files of inserted rows that are about to be committed, by delta.FileName
 	keyless    int                 // inserted rows without key or partition so far: they go round
@@ -124,7 +125,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		env: env, log: log, id: snap.Metadata.ID, name: info.Name, defaults: defaults, closed: closed,
 		calls: calls, uncount: uncount,
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
-		resolving: make(chan struct{}, 1), adopted: map[string]struct{}{},
+		resolving: make(chan struct{}, 1), adopted: map[string]struct{}{}, moved: map[string]bool{},
 		reviewing: true, // not before it is ours
 		merging:   map[*file]bool{}, cleaning: map[*file]bool{},
 	}
@@ -171,6 +172,9 @@ func (t *Topic) loadFiles(ctx context.Context, snap *delta.Snapshot, tail []*del
 	}
 	t.restoreOffsets(snap)
 	t.markForeign(snap, tail)
+	if err := t.findStale(ctx, snap, tail); err != nil {
+		return err
+	}
 	return t.resolve(ctx)
 }
 
