@@ -181,9 +181,11 @@ func (f *faults) run(t *testing.T, kills int) {
 		f.proxy.calm()
 	}
 	f.b.restart(t)
+	serving := time.Now()
 	for _, l := range loads {
 		l.progress(100)
 	}
+	t.Logf("100 records of each topic after %v of service", time.Since(serving).Round(time.Millisecond))
 	acked, found := int64(0), map[history.Kind]int{}
 	for _, l := range loads {
 		l.finish(t)
@@ -219,6 +221,10 @@ func (f *faults) kill(t *testing.T, point string) {
 	}
 	select {
 	case <-f.b.ended:
+		if f.refused() {
+			f.killed["the start, refused as the store was in trouble"]++
+			return
+		}
 		status, ok := f.b.cmd.ProcessState.Sys().(syscall.WaitStatus)
 		if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 			t.Fatalf("it ended by itself: %v", f.b.cmd.ProcessState)
@@ -230,6 +236,12 @@ func (f *faults) kill(t *testing.T, point string) {
 		}
 	}
 	f.killed[point]++
+}
+
+// refused reports whether the broker has ended since its store did not answer when it
+// started: a supervisor starts it again.
+func (f *faults) refused() bool {
+	return f.proxy != nil && f.b.cmd.ProcessState.ExitCode() == 1 && !strings.Contains(f.b.out.String(), "/readyz")
 }
 
 // serving waits until the broker serves; false if it ended before that.

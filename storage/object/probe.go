@@ -127,12 +127,37 @@ func (p *probe) run(ctx context.Context) (Report, error) {
 
 // race returns a key that one of many writers created, and the body it wrote.
 func (p *probe) race(ctx context.Context) (key string, body []byte, err error) {
-	refused := 0
+	key, body, refused, err := p.rounds(ctx, "race")
+	if err == nil || refused > 0 || ctx.Err() != nil || errors.Is(err, ErrUnsafe) {
+		return key, body, raceError(err)
+	}
+	if _, plain := p.store.Put(ctx, p.key("plain"), []byte("plain")); plain != nil {
+		return "", nil, raceError(err)
+	}
+	// It takes puts. It may have been out of order until just now, though.
+	key, body, refused, again := p.rounds(ctx, "race-again")
+	if again == nil || refused > 0 || ctx.Err() != nil || errors.Is(again, ErrUnsafe) {
+		return key, body, raceError(again)
+	}
+	return "", nil, unsafef("the store takes puts but no conditional ones (%v)", err)
+}
+
+// raceError names what could not be asked.
+func raceError(err error) error {
+	if err == nil || errors.Is(err, ErrUnsafe) {
+		return err
+	}
+	return fmt.Errorf("probe of conditional puts: %w", err)
+}
+
+// rounds runs races until one has a winner, as race returns it. refused counts the
+// writers that were told that the key exists.
+func (p *probe) rounds(ctx context.Context, name string) (key string, body []byte, refused int, err error) {
 	for round := range probeRounds {
 		if pause(ctx, time.Duration(round)*probePause) != nil {
 			break
 		}
-		key = p.key(fmt.Sprintf("race-%d", round))
+		key = p.key(fmt.Sprintf("%s-%d", name, round))
 		bodies, errs := p.createAtOnce(ctx, key)
 		var winners []int
 		var unclear error
@@ -148,27 +173,23 @@ func (p *probe) race(ctx context.Context) (key string, body []byte, err error) {
 		}
 		switch {
 		case len(winners) > 1:
-			return "", nil, unsafef("the store accepted %d of %d conditional puts of one key: it ignores If-None-Match, or checks it and writes later",
+			return "", nil, refused, unsafef("the store accepted %d of %d conditional puts of one key: it ignores If-None-Match, or checks it and writes later",
 				len(winners), probeWriters)
 		case len(winners) == 1:
-			return key, bodies[winners[0]], nil
+			return key, bodies[winners[0]], refused, nil
 		case unclear != nil:
 			err = unclear
 		}
 		// Nobody knows to have won: an answer was lost, or something between here and
 		// the store repeats requests, or the store is out of order.
 	}
-	switch {
-	case refused == probeRounds*probeWriters:
-		return "", nil, unsafef("the store answered \"exists\" to all of %d conditional puts of %d new keys", refused, probeRounds)
-	case err == nil:
-		err = ctx.Err()
-	case refused == 0 && ctx.Err() == nil:
-		if _, plain := p.store.Put(ctx, p.key("plain"), []byte("plain")); plain == nil {
-			return "", nil, unsafef("the store takes puts but no conditional ones (%v)", err)
-		}
+	if refused == probeRounds*probeWriters {
+		return "", nil, refused, unsafef("the store answered \"exists\" to all of %d conditional puts of %d new keys", refused, probeRounds)
 	}
-	return "", nil, fmt.Errorf("probe of conditional puts: %w", err)
+	if err == nil {
+		err = ctx.Err()
+	}
+	return "", nil, refused, err
 }
 
 // createAtOnce lets all writers create the key, each with a body of its own.
@@ -203,16 +224,22 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// second creates a key that is taken, alone and after the fact.
-func (p *probe) second(ctx context.Context, key string) error {
-	switch _, err := p.store.Create(ctx, key, []byte("too late")); {
-	case errors.Is(err, ErrExists):
-		return nil
-	case err == nil:
-		return unsafef("the store accepted a conditional put of a key that it had accepted before: it ignores If-None-Match")
-	default:
-		return fmt.Errorf("probe of a second conditional put: %w", err)
+// second creates a key that is taken, alone and after the fact. One lost answer says
+// nothing of the store.
+func (p *probe) second(ctx context.Context, key string) (err error) {
+	for round := range probeRounds {
+		if pause(ctx, time.Duration(round)*probePause) != nil {
+			break
+		}
+		_, err = p.store.Create(ctx, key, []byte("too late"))
+		switch {
+		case errors.Is(err, ErrExists):
+			return nil
+		case err == nil:
+			return unsafef("the store accepted a conditional put of a key that it had accepted before: it ignores If-None-Match")
+		}
 	}
+	return fmt.Errorf("probe of a second conditional put: %w", err)
 }
 
 // readBack reads the key, whole and the end of it, and returns the median latency.

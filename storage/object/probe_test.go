@@ -218,6 +218,46 @@ func TestProbeOutlivesLostAnswers(t *testing.T) {
 			t.Errorf("one race in vain: %v", err)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.New()
+		creates := 0
+		var mu sync.Mutex
+		s.SetFaults(func(r mem.Request) mem.Fault { // the one that comes after the race
+			mu.Lock()
+			defer mu.Unlock()
+			if r.Kind == object.KindCreate {
+				creates++
+			}
+			if creates == 17 && r.Kind == object.KindCreate {
+				return mem.Fault{Outcome: mem.Refuse}
+			}
+			return mem.Fault{}
+		})
+		if _, err := object.Probe(t.Context(), s); err != nil {
+			t.Errorf("a second conditional put in vain: %v", err)
+		}
+	})
+}
+
+func TestProbeTakesAStoreThatComesOutOfTroubleForSound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mem.New()
+		began := time.Now()
+		s.SetFaults(func(r mem.Request) (f mem.Fault) {
+			switch r.Kind {
+			case object.KindCreate: // none comes through for a second
+				if time.Since(began) < time.Second {
+					f.Outcome = mem.Refuse
+				}
+			case object.KindPut: // repeated by the store until it does
+				f.Delay = time.Second
+			}
+			return f
+		})
+		if _, err := object.Probe(t.Context(), s); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestProbeHonoursItsContext(t *testing.T) {

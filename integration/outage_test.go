@@ -1,0 +1,254 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	// absorbed is an outage that clients meet as latency only.
+	absorbed = 10 * time.Second
+	// recovery is how soon after an outage records are acked again, on a busy machine.
+	recovery = 5 * time.Second
+	// outageMemory bounds what the broker may have needed during an outage, in kB.
+	outageMemory = 512 << 10
+)
+
+// A store that answers nothing for ten seconds is latency, for a producer too that
+// tries each record once. Beyond that such a producer gets an error that says "try
+// again", within its own time. When the store is back so is the broker, by itself. With
+// -faults.kills the second outage takes a minute.
+func TestAStoreThatAnswersNothingIsLatencyAndThenRetriableErrors(t *testing.T) {
+	longer := 20 * time.Second
+	if *faultKills > 0 {
+		longer = time.Minute
+	}
+	m := startMinIO(t)
+	p := startProxy(t, m.address, *faultSeed)
+	b := startSluice(t, p.before(m.store("lake/kafka")))
+	l := startLoad(t, b, "outage")
+	l.progress(1500)
+	createTopic(t, connect(t, b), "tried-once")
+	once := func(timeout time.Duration) (time.Duration, error) {
+		t.Helper()
+		cl := connect(t, b, kgo.DefaultProduceTopic("tried-once"), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0),
+			kgo.ProduceRequestTimeout(timeout), kgo.RequestRetries(0), kgo.RetryTimeout(time.Second))
+		defer cl.Close()
+		began := time.Now()
+		err := cl.ProduceSync(t.Context(), kgo.StringRecord("tried once")).FirstErr()
+		return time.Since(began), err
+	}
+	if _, err := once(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, outage := range []time.Duration{absorbed, longer} {
+		p.begin(faultBlackHole)
+		began := time.Now()
+		over := time.AfterFunc(outage, p.calm)
+		defer over.Stop()
+		timeout := 5 * time.Second // of a producer that is in a hurry
+		if outage == absorbed {
+			timeout = 30 * time.Second // Kafka's default
+		}
+		took, err := once(timeout)
+		t.Logf("an outage of %v: a record tried once took %v: %v", outage, took.Round(time.Millisecond), err)
+		switch {
+		case outage == absorbed && err != nil:
+			t.Errorf("an outage of %v was no latency: %v", outage, err)
+		case outage == absorbed:
+		case err == nil:
+			t.Errorf("acked while the store answered nothing")
+		case !kerr.IsRetriable(err) && !errors.Is(err, kgo.ErrRecordRetries):
+			t.Errorf("an error that is not retriable: %v", err)
+		case took > timeout+5*time.Second:
+			t.Errorf("no answer within %v", timeout)
+		}
+		time.Sleep(time.Until(began.Add(outage)))
+		back := time.Now()
+		l.progress(1) // the first may have waited all the while
+		first := time.Since(back)
+		l.progress(1500)
+		t.Logf("after it: first ack in %v, 1500 in %v", first.Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+		if first > recovery {
+			t.Errorf("the first ack came %v after the outage of %v", first, outage)
+		}
+	}
+	if peak := b.peak(t); peak > outageMemory {
+		t.Errorf("the broker took %d kB of memory", peak)
+	} else {
+		t.Logf("the broker took %d kB of memory at most", peak)
+	}
+	t.Logf("faults: %s", p.injected())
+	l.finish(t)
+	l.requireUnmoved(t)
+	l.check(t)
+}
+
+// peak is the most memory that the process had, in kB.
+func (p *process) peak(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kB, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kB
+		}
+	}
+	t.Fatal("no VmHWM in its status")
+	return 0
+}
+
+// A leader stands still for longer than log entries are kept, while another broker takes
+// its topic over, writes, and cleans the log up, five times with -faults.kills. When it goes on it acks nothing that the
+// log does not have: all that either of them acked is there once.
+func TestALeaderThatStoodStillAcksNothingOfItsOwn(t *testing.T) {
+	m := startMinIO(t)
+	s := m.store("lake/kafka")
+	frozen := failing(t, s, "--config", "node.id=1")
+	frozen.restart(t)
+	createWith(t, frozen, "taken", hasty)
+	l := startLoadOf(t, frozen, "taken", pace{10 * time.Millisecond, 5})
+	l.progress(500)
+
+	rounds := 1
+	if *faultKills > 0 {
+		rounds = 5
+	}
+	for round := range rounds {
+		other := failing(t, s, "--config", fmt.Sprint("node.id=", 2+round))
+		frozen.signal(syscall.SIGSTOP)
+		stopped := time.Now()
+		then := s.list(t, "taken/_delta_log/0")
+		other.restart(t)
+		first, n := l.writeThrough(t, other, fmt.Sprint("other", round), 30*time.Second) // beyond the window of 20 s
+		// What it would have to put next has been cleaned up.
+		if now := s.list(t, "taken/_delta_log/0"); now[0] <= then[len(then)-1] {
+			t.Errorf("the log still has %s", now[0])
+		}
+		frozen.signal(syscall.SIGCONT)
+		t.Logf("stood still for %v; the other one acked its first record after %v, %d in all", time.Since(stopped).Round(time.Second), first.Round(time.Millisecond), n)
+		began := time.Now()
+		l.progress(1)
+		t.Logf("the one that stood still acks again after %v", time.Since(began).Round(time.Millisecond))
+		l.progress(200)
+		other.kill()
+	}
+	l.progress(200)
+	l.finish(t)
+	l.check(t)
+}
+
+// writeThrough writes to the load's topic through another broker for a while, and
+// reports when the first record was acked and how many were.
+func (l *load) writeThrough(t *testing.T, b *sluice, producer string, during time.Duration) (first time.Duration, acked int) {
+	t.Helper()
+	cl := connect(t, b, kgo.DefaultProduceTopic(l.topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	for n := 0; time.Since(began) < during; n++ {
+		kr := &kgo.Record{Key: fmt.Appendf(nil, "%s-%d", producer, n), Value: []byte("written by another"),
+			Timestamp: time.UnixMilli(time.Now().UnixMilli())}
+		send := l.history.Sending(producer, identity(fromKgo(kr)), true)
+		if err := cl.ProduceSync(ctx, kr).FirstErr(); err != nil {
+			t.Fatalf("through the other broker: %v", err)
+		}
+		send.Acked(l.partition(kr.Partition), kr.Offset)
+		if acked++; first == 0 {
+			first = time.Since(began)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return first, acked
+}
+
+// A disk that is full stops writers, not readers. With space again it all goes on by
+// itself, and nothing that was acked is missing.
+func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
+	s := tmpfs(t, "6m")
+	b := startSluice(t, s)
+	l := startLoad(t, b, "full")
+	l.progress(1500)
+	filler := filepath.Join(s.url, "..", "filler")
+	for round := range 3 {
+		fill(t, filler)
+		before := l.acks.Load()
+		time.Sleep(3 * time.Second)
+		full := l.acks.Load()
+		time.Sleep(time.Second)
+		if now := l.acks.Load(); now != full {
+			t.Errorf("%d records were acked on a full disk", now-full)
+		}
+		whole(t, b, l.topic) // readers go on
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		l.progress(1)
+		first := time.Since(began)
+		t.Logf("round %d: %d acks before it was full; first ack %v after there was space", round, full-before, first.Round(time.Millisecond))
+		if first > recovery {
+			t.Errorf("the first ack came %v after there was space", first)
+		}
+		l.progress(500)
+	}
+	l.finish(t)
+	l.check(t)
+}
+
+// tmpfs is a directory on a file system of its own of a size. Mounting one takes root.
+func tmpfs(t *testing.T, size string) store {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small file system takes root")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("no small file system can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return store{name: "small directory", url: filepath.Join(dir, "store")}
+}
+
+// fill takes all space that is left with a file.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			size /= 2
+		}
+	}
+}
