@@ -30,19 +30,23 @@ var (
 	faultStorm = flag.Duration("faults.storm", 5*time.Second, "the longest storm at the store in TestFaults")
 )
 
-// quickKills is the quick form.
-const quickKills = 8
+// quickKills is the quick form, at points that come soon.
+const quickKills = 10
 
-// points are the moments of the write path at which a broker is ended
-// (storage/object/failpoint).
-var points = pointsOf(
-	"data", "entry.write", "ack", // a record's way
-	"rewrite", "entry.optimize", // compaction
-	"checkpoint", "hint", "state", "cleanup/", "vacuum/", "entry.add-again",
-	"entry.delete", // retention
-	"entry.take-over",
-	"offsets.data", "offsets.entry.write", "offsets.ack", "offsets.entry.take-over", "offsets.checkpoint", "offsets.hint",
-	"offsets.vacuum/", "offsets.entry.delete", "catalogue.entry.take-over",
+// The moments of the write path at which a broker is ended (storage/object/failpoint).
+var (
+	// quickPoints are those that come within a second or so, whenever there is load.
+	quickPoints = pointsOf(
+		"data", "entry.write", "ack", // a record's way
+		"rewrite", "entry.optimize", // compaction of small files
+		"checkpoint", "hint", "state", "entry.take-over",
+		"offsets.data", "offsets.entry.write", "offsets.ack", "offsets.entry.take-over", "catalogue.entry.take-over",
+	)
+	// points are all.
+	points = append(pointsOf(
+		"cleanup/", "vacuum/", "entry.add-again", "entry.delete-retention", "entry.delete-compaction",
+		"offsets.checkpoint", "offsets.hint", "offsets.vacuum/", "offsets.entry.delete-superseded-rows",
+	), quickPoints...)
 )
 
 // pointsOf are the points before and after each; where half of a thing can be done,
@@ -151,9 +155,11 @@ func (f *faults) run(t *testing.T, kills int) {
 	f.b.restart(t)
 	createWith(t, f.b, "kept", hasty)
 	createWith(t, f.b, "retained", hasty, map[string]string{"retention.ms": "3000"})
+	createWith(t, f.b, "compacted", hasty, map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "500"})
 	loads := []*load{
-		startLoadOf(t, f.b, "kept", pace{20 * time.Millisecond, 5}),
-		startLoadOf(t, f.b, "retained", pace{40 * time.Millisecond, 2}),
+		startLoadOf(t, f.b, "kept", pace{every: 20 * time.Millisecond, records: 5}),
+		startLoadOf(t, f.b, "retained", pace{every: 40 * time.Millisecond, records: 2}),
+		startLoadOf(t, f.b, "compacted", pace{every: 40 * time.Millisecond, records: 2, keys: 100}),
 	}
 	f.b.kill()
 
@@ -163,9 +169,13 @@ func (f *faults) run(t *testing.T, kills int) {
 		f.proxy.disturb(0.01)
 		background.Go(func() { f.proxy.weather(ctx, *faultStorm) })
 	}
-	order := f.random.Perm(len(points))
+	among := points
+	if *faultKills == 0 {
+		among = quickPoints
+	}
+	order := f.random.Perm(len(among))
 	for i := range kills {
-		point := points[order[i%len(order)]]
+		point := among[order[i%len(order)]]
 		if i%7 == 6 {
 			point = ""
 		}
@@ -182,6 +192,7 @@ func (f *faults) run(t *testing.T, kills int) {
 	}
 	f.b.restart(t)
 	serving := time.Now()
+	keepAll(t, f.b, "retained")
 	for _, l := range loads {
 		l.progress(100)
 	}
@@ -189,7 +200,11 @@ func (f *faults) run(t *testing.T, kills int) {
 	acked, found := int64(0), map[history.Kind]int{}
 	for _, l := range loads {
 		l.finish(t)
-		for _, a := range l.anomalies(t) {
+		anomalies := l.anomalies
+		if l.topic == "compacted" {
+			anomalies = l.compactedAnomalies
+		}
+		for _, a := range anomalies(t) {
 			t.Error(a)
 			found[a.Kind]++
 		}
@@ -198,8 +213,21 @@ func (f *faults) run(t *testing.T, kills int) {
 	f.report(t, acked, found)
 }
 
+// keepAll ends the retention of a topic, so that there is something to compare.
+func keepAll(t *testing.T, b *sluice, topic string) {
+	t.Helper()
+	never := "-1"
+	resps, err := kadm.NewClient(connect(t, b)).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "retention.ms", Value: &never}}, topic)
+	if err == nil {
+		_, err = resps.On(topic, func(r *kadm.AlterConfigsResponse) error { return r.Err })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // lives bounds the life of a broker whose point does not come.
-const lives = 8 * time.Second
+const lives = 6 * time.Second
 
 // kill starts the broker and waits until it has ended at the point, or ends it itself.
 func (f *faults) kill(t *testing.T, point string) {

@@ -51,10 +51,11 @@ type reader struct {
 type pace struct {
 	every   time.Duration
 	records int // each time
+	keys    int // how many keys there are; 0: each record has its own
 }
 
 // steady is some thousand records a second.
-var steady = pace{5 * time.Millisecond, 10}
+var steady = pace{every: 5 * time.Millisecond, records: 10}
 
 func (l *load) group() string { return "group-of-" + l.topic }
 
@@ -102,7 +103,11 @@ func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 	writing, stop := context.WithCancel(t.Context())
 	l.stop = stop
 	t.Cleanup(func() { stop(); l.writer.Wait() })
-	cl := connect(t, b, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
+	partitioner := kgo.RoundRobinPartitioner()
+	if p.keys > 0 {
+		partitioner = kgo.StickyKeyPartitioner(nil) // a key's records are in one partition
+	}
+	cl := connect(t, b, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(partitioner),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))
 	l.writer.Go(func() { l.produce(writing, cl, p) })
 	return l
@@ -159,7 +164,7 @@ func (l *load) seen(r record) history.Record {
 	return history.Record{Partition: l.partition(r.partition), Offset: r.offset, Value: identity(r)}
 }
 
-// identity tells a record from all others of a load: their keys differ.
+// identity tells a record from all others of a load: their values differ.
 func identity(r record) string { return fmt.Sprintf("%s = %s at %d", r.key, r.value, r.timestamp) }
 
 func (l *load) produce(ctx context.Context, cl *kgo.Client, p pace) {
@@ -176,7 +181,11 @@ func (l *load) produce(ctx context.Context, cl *kgo.Client, p pace) {
 		case <-tick.C:
 		}
 		for range p.records {
-			kr := &kgo.Record{Key: fmt.Appendf(nil, "%d", n), Value: fmt.Appendf(nil, "record %d of the load", n),
+			key := n
+			if p.keys > 0 {
+				key %= p.keys
+			}
+			kr := &kgo.Record{Key: fmt.Appendf(nil, "%d", key), Value: fmt.Appendf(nil, "record %d of the load", n),
 				Timestamp: time.UnixMilli(time.Now().UnixMilli())}
 			n++
 			send := l.history.Sending("producer", identity(fromKgo(kr)), true)

@@ -32,7 +32,7 @@ const (
 // again", within its own time. When the store is back so is the broker, by itself. With
 // -faults.kills the second outage takes a minute.
 func TestAStoreThatAnswersNothingIsLatencyAndThenRetriableErrors(t *testing.T) {
-	longer := 20 * time.Second
+	longer := 12 * time.Second
 	if *faultKills > 0 {
 		longer = time.Minute
 	}
@@ -127,7 +127,7 @@ func TestALeaderThatStoodStillAcksNothingOfItsOwn(t *testing.T) {
 	frozen := failing(t, s, "--config", "node.id=1")
 	frozen.restart(t)
 	createWith(t, frozen, "taken", hasty)
-	l := startLoadOf(t, frozen, "taken", pace{10 * time.Millisecond, 5})
+	l := startLoadOf(t, frozen, "taken", pace{every: 10 * time.Millisecond, records: 5})
 	l.progress(500)
 
 	rounds := 1
@@ -140,7 +140,7 @@ func TestALeaderThatStoodStillAcksNothingOfItsOwn(t *testing.T) {
 		stopped := time.Now()
 		then := s.list(t, "taken/_delta_log/0")
 		other.restart(t)
-		first, n := l.writeThrough(t, other, fmt.Sprint("other", round), 30*time.Second) // beyond the window of 20 s
+		first, n := l.writeThrough(t, other, fmt.Sprint("other", round), 25*time.Second) // beyond the window of 20 s
 		// What it would have to put next has been cleaned up.
 		if now := s.list(t, "taken/_delta_log/0"); now[0] <= then[len(then)-1] {
 			t.Errorf("the log still has %s", now[0])
@@ -191,7 +191,11 @@ func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
 	l := startLoad(t, b, "full")
 	l.progress(1500)
 	filler := filepath.Join(s.url, "..", "filler")
-	for round := range 3 {
+	rounds := 1
+	if *faultKills > 0 {
+		rounds = 5
+	}
+	for round := range rounds {
 		fill(t, filler)
 		before := l.acks.Load()
 		time.Sleep(3 * time.Second)

@@ -43,6 +43,12 @@ func (l *load) anomalies(t *testing.T) []history.Anomaly {
 	b.restart(t)
 	l.saw("a new consumer of a new broker", whole(t, b, l.topic))
 
+	for _, engine := range witnesses {
+		l.saw(engine, rows(t, b.store.direct(), engine, l.topic))
+	}
+	l.history.Versions(l.topic, l.versions(t, b.store.direct()))
+
+	// The bounds come last: what retention has removed meanwhile nobody needs to have seen.
 	admin := kadm.NewClient(connect(t, b))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -71,12 +77,57 @@ func (l *load) anomalies(t *testing.T) []history.Anomaly {
 		}
 		l.history.OffsetFetched(l.group(), l.partition(p), committed.At)
 	}
-	for _, engine := range witnesses {
-		l.saw(engine, rows(t, b.store.direct(), engine, l.topic))
-	}
-	l.history.Versions(l.topic, l.versions(t, b.store.direct()))
 	t.Logf("%d records acked", l.acks.Load())
 	return l.history.Check()
+}
+
+// compactedAnomalies is what is wrong with a compacted topic of the load: every record
+// is one that was acked, at its offset, and of each key the newest is there. Any older one
+// may be missing to one reader and be there for another.
+func (l *load) compactedAnomalies(t *testing.T) (found []history.Anomaly) {
+	t.Helper()
+	l.mu.Lock()
+	acked := l.acked
+	l.mu.Unlock()
+	at, newest := map[id]record{}, map[string]record{}
+	for _, r := range acked {
+		at[r.id()] = r
+		if before, ok := newest[string(r.key)]; !ok || r.offset > before.offset {
+			newest[string(r.key)] = r
+		}
+	}
+	wrong := func(kind history.Kind, format string, args ...any) {
+		found = append(found, history.Anomaly{Kind: kind, Detail: fmt.Sprintf(format, args...)})
+	}
+	if len(at) < len(acked) {
+		wrong(history.InconsistentOffsets, "%d records were acked at %d places", len(acked), len(at))
+	}
+	judge := func(who string, rows []record) {
+		t.Logf("%s: %d of %d records of %d keys", who, len(rows), len(acked), len(newest))
+		seen := map[id]bool{}
+		for _, r := range rows {
+			if w, ok := at[r.id()]; !ok || !r.same(w) {
+				wrong(history.Invented, "%s read %v, acked was %v", who, r, w)
+			}
+			if seen[r.id()] {
+				wrong(history.Duplicate, "%s read %v twice", who, r)
+			}
+			seen[r.id()] = true
+		}
+		for _, r := range newest {
+			if !seen[r.id()] {
+				wrong(history.LostWrite, "%s does not see %v, the newest of its key", who, r)
+			}
+		}
+	}
+	judge("a new consumer", whole(t, l.b, l.topic))
+	l.b.stop(t)
+	l.b.restart(t)
+	judge("a new consumer of a new broker", whole(t, l.b, l.topic))
+	for _, engine := range witnesses {
+		judge(engine, rows(t, l.b.store.direct(), engine, l.topic))
+	}
+	return found
 }
 
 // saw takes up what somebody who reads the whole topic saw.

@@ -26,8 +26,6 @@ import (
 // merging of small files (compact.go), which leaves clean files alone.
 
 const (
-	// cleanEvery is Kafka's log.cleaner.backoff.ms.
-	cleanEvery = 15 * time.Second
 	// cleanRetry is how long a topic whose cleaning has failed is left alone, and
 	// cleanDamaged if it was for a file that will not be read better soon.
 	cleanRetry   = time.Minute

@@ -9,6 +9,8 @@ import "time"
 const (
 	// retainEvery is Kafka's log.retention.check.interval.ms.
 	retainEvery = 5 * time.Minute
+	// cleanEvery is Kafka's log.cleaner.backoff.ms.
+	cleanEvery = 15 * time.Second
 	// compactOpened is how long a topic that was just opened comes first: who opened it
 	// waits for its records, and with it perhaps those of a thousand others.
 	compactOpened = 10 * time.Second

@@ -8,6 +8,7 @@ import "time"
 // within that time.
 const (
 	retainEvery        = time.Second
+	cleanEvery         = 500 * time.Millisecond
 	compactOpened      = 200 * time.Millisecond
 	minHistoryMs       = 1000
 	minHistoryVersions = 50

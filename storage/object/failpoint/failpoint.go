@@ -9,6 +9,7 @@ package failpoint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -37,8 +38,8 @@ const (
 //
 //	data         the data file of a pool of records or rows
 //	rewrite      a data file that takes the place of others
-//	entry.OP     an entry of the log, by its operation in lower case: write, optimize,
-//	             delete (retention), take-over, add-again, create-table, ...
+//	entry.OP     an entry of the log, by its operation and the reason that it gives, in
+//	             lower case: write, optimize, delete-retention, delete-compaction, take-over, ...
 //	checkpoint   a checkpoint
 //	hint         _last_checkpoint
 //	state        a snapshot of the producers' state
@@ -181,15 +182,18 @@ func split(key string) (table, rest string) {
 	return "", rest
 }
 
-// operation is the operation of an entry, as points name it.
+// operation is the operation of an entry, and its reason, as points name them.
 func operation(entry []byte) string {
-	const field = `"operation":"`
-	_, rest, _ := bytes.Cut(entry, []byte(field))
-	name, _, ok := bytes.Cut(rest, []byte(`"`))
-	if !ok {
-		return "other"
+	field := func(name string) string {
+		_, rest, _ := bytes.Cut(entry, []byte(`"`+name+`":"`))
+		value, _, _ := bytes.Cut(rest, []byte(`"`))
+		return strings.ReplaceAll(strings.ToLower(string(value)), " ", "-")
 	}
-	return strings.ReplaceAll(strings.ToLower(string(name)), " ", "-")
+	name := field("operation")
+	if reason := field("reason"); reason != "" {
+		name += "-" + reason
+	}
+	return cmp.Or(name, "other")
 }
 
 // rewriting tells a put of Topic.rewrite from one of a committer, which has the same

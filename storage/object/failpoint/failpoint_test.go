@@ -10,7 +10,10 @@ import (
 	"sluice/storage/object/objecttest"
 )
 
-const entry = `{"commitInfo":{"timestamp":1,"operation":"TAKE OVER","operationParameters":{}}}`
+const (
+	entry     = `{"commitInfo":{"timestamp":1,"operation":"TAKE OVER","operationParameters":{}}}`
+	retention = `{"commitInfo":{"timestamp":1,"operation":"DELETE","operationParameters":{"reason":"retention"}}}`
+)
 
 func TestEachWriteIsAPointOfItsName(t *testing.T) {
 	put := func(key, body string) func(context.Context, object.Store) {
@@ -31,6 +34,7 @@ func TestEachWriteIsAPointOfItsName(t *testing.T) {
 		"cleanup.half":                   remove("t/_delta_log/00000000000000000001.json", "t/_delta_log/00000000000000000002.json"),
 		"vacuum.after":                   remove("t/data/2026-01-01/x.parquet"),
 		"offsets.entry.take-over.before": put("_sluice/consumer_offsets/_delta_log/00000000000000000001.json", entry),
+		"entry.delete-retention.before":  put("t/_delta_log/00000000000000000001.json", retention),
 		"catalogue.data.after":           put("_sluice/topics/data/2026-01-01/x.parquet", ""),
 		"offsets.entry.other.before":     put("_sluice/consumer_offsets/_delta_log/00000000000000000001.json", "{}"),
 	} {
