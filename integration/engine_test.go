@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -14,36 +15,98 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// engines are the Delta engines that run in CI, three implementations of the
-// protocol: delta-rs, delta-kernel-rs, and Polars on the first. Modules in engines/.
-var engines = []string{"deltalake", "duckdb", "polars"}
+// engineTimeout bounds one command to an engine, its start on a busy machine included.
+const engineTimeout = 5 * time.Minute
 
-// engineTimeout bounds one query, start of Python on a busy machine included.
-const engineTimeout = 2 * time.Minute
+// engine is what reads Delta tables: a row of the card, and a program that takes
+// the commands of engines/README.md.
+type engine struct {
+	name, version string
+	core          bool // runs without SLUICE_TEST_CARD=full too
+	// command installs the program and is what starts it on a store.
+	command func(t *testing.T, s store) (env, command []string)
+	// lacks says why the engine has not what a check, or a group of checks, is about.
+	lacks map[string]string
+	// snippet runs what `sluice table sql` prints for the engine, and returns what it
+	// said.
+	snippet func(t *testing.T, s store, text string) *process
+	// Without a command the row says why nobody looked.
+	notRun string
+}
 
-// read starts an engine on a table.
-func read(t *testing.T, s store, engine, command, table string) *process {
+// session is a running engine. Like a notebook or a server it stays while tables
+// grow.
+type session struct {
+	*process
+	engine engine
+	seen   int // lines of the answers before
+}
+
+// open starts an engine on a store. It ends with the test.
+func (e engine) open(t *testing.T, s store) *session {
 	t.Helper()
-	env := append([]string{"PYTHONDONTWRITEBYTECODE=1", "POLARS_MAX_THREADS=2"}, s.env...)
-	return start(t, engine+" "+command, env, python(t, "engines"), script("engines", "read.py"), engine, command, s.table(table))
+	env, command := e.command(t, s)
+	return &session{process: start(t, e.name, append(env, s.env...), command...), engine: e}
+}
+
+// ask has the engine obey a command and returns the lines of its answer.
+func (s *session) ask(t *testing.T, command ...string) []string {
+	t.Helper()
+	if _, err := fmt.Fprintln(s.in, strings.Join(command, "\t")); err != nil {
+		t.Fatalf("%s: %v", s.engine.name, err)
+	}
+	for deadline := time.Now().Add(engineTimeout); ; time.Sleep(2 * time.Millisecond) {
+		lines := s.out.sofar()
+		for i, line := range lines[s.seen:] {
+			switch word, rest, _ := strings.Cut(line, "\t"); word {
+			case "done":
+				answer := lines[s.seen : s.seen+i]
+				s.seen += i + 1
+				return answer
+			case "failed":
+				s.seen += i + 1
+				t.Fatalf("%s can not %s: %s", s.engine.name, strings.Join(command, " "), rest)
+			}
+		}
+		select {
+		case <-s.ended:
+			t.Fatalf("%s has ended by itself: %s", s.engine.name, s.err.tail(3))
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has not answered %s", s.engine.name, strings.Join(command, " "))
+		}
+	}
+}
+
+// records has the engine obey a command that prints records.
+func (s *session) records(t *testing.T, command ...string) []record {
+	t.Helper()
+	var records []record
+	for _, line := range s.ask(t, command...) {
+		r, err := parseRecord(strings.TrimPrefix(line, "record\t"))
+		if err != nil {
+			t.Fatalf("%s: %q: %v", s.engine.name, line, err)
+		}
+		records = append(records, r)
+	}
+	return records
 }
 
 // rows is a table as an engine sees it.
-func rows(t *testing.T, s store, engine, table string) []record {
+func rows(t *testing.T, s store, e engine, table string) []record {
 	t.Helper()
-	p := read(t, s, engine, "rows", table)
-	if code := p.wait(engineTimeout); code != 0 {
-		t.Fatalf("%s can not read %s: exit code %d", engine, table, code)
+	session := e.open(t, s)
+	defer session.kill()
+	return session.records(t, "rows", s.table(table))
+}
+
+// requireEngines checks that engines of three makes see these records.
+func requireEngines(t *testing.T, s store, table string, want map[id]record) {
+	t.Helper()
+	for _, e := range []engine{deltaRs, duckDB, polars} {
+		requireSame(t, e.name, want, rows(t, s, e, table))
 	}
-	var records []record
-	scanLines(p.out.String(), func(line []byte) {
-		r, err := parseRecord(strings.TrimPrefix(string(line), "record\t"))
-		if err != nil {
-			t.Fatalf("%s: %v", engine, err)
-		}
-		records = append(records, r)
-	})
-	return records
 }
 
 // summary is what an engine aggregates over the rows of a partition.
@@ -51,17 +114,59 @@ type summary struct {
 	topic                string
 	partition            int32
 	timestampType        int
-	count, min, max, sum int64
+	count, min, max, sum int64 // of offsets
+	oldest, newest       int64 // timestamps, ms
+	nullKeys             int64
+	emptyValues          int64
+	headers              int64
 }
 
 func parseSummary(t *testing.T, line string) summary {
 	t.Helper()
 	var s summary
-	if _, err := fmt.Sscanf(line, "partition\t%s\t%d\t%d\t%d\t%d\t%d\t%d",
-		&s.topic, &s.partition, &s.timestampType, &s.count, &s.min, &s.max, &s.sum); err != nil {
+	if _, err := fmt.Sscanf(line, "partition\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d",
+		&s.topic, &s.partition, &s.timestampType, &s.count, &s.min, &s.max, &s.sum,
+		&s.oldest, &s.newest, &s.nullKeys, &s.emptyValues, &s.headers); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
 	return s
+}
+
+// summaries are what an engine should aggregate over these records.
+func summaries(topic string, records map[id]record) map[int32]summary {
+	all := map[int32]summary{}
+	for at, r := range records {
+		s, ok := all[at.partition]
+		if !ok {
+			s = summary{topic: topic, partition: at.partition, min: math.MaxInt64, oldest: math.MaxInt64, newest: math.MinInt64}
+		}
+		s.count++
+		s.sum += at.offset
+		s.min, s.max = min(s.min, at.offset), max(s.max, at.offset)
+		if r.timestamp != noTimestamp {
+			s.oldest, s.newest = min(s.oldest, r.timestamp), max(s.newest, r.timestamp)
+		}
+		if r.key == nil {
+			s.nullKeys++
+		}
+		if r.value != nil && len(r.value) == 0 {
+			s.emptyValues++
+		}
+		s.headers += int64(len(r.headers))
+		all[at.partition] = s
+	}
+	return all
+}
+
+// summaries are what the engine aggregates, by partition.
+func (s *session) summaries(t *testing.T, table string) map[int32]summary {
+	t.Helper()
+	all := map[int32]summary{}
+	for _, line := range s.ask(t, "partitions", table) {
+		sum := parseSummary(t, line)
+		all[sum.partition] = sum
+	}
+	return all
 }
 
 // requireWhole checks that the offsets are 0 to count-1, each once.
@@ -70,82 +175,6 @@ func (s summary) requireWhole(t *testing.T, engine string) {
 	if s.min != 0 || s.max != s.count-1 || s.sum != s.count*(s.count-1)/2 {
 		t.Fatalf("%s: partition %d has holes or doubles: %+v", engine, s.partition, s)
 	}
-}
-
-// requireRows checks that every engine sees exactly these records, by rows and by
-// its own aggregates.
-func requireRows(t *testing.T, s store, topic string, want map[id]record) {
-	t.Helper()
-	counts := map[int32]int64{}
-	for at := range want {
-		counts[at.partition]++
-	}
-	for _, engine := range engines {
-		requireSame(t, engine, want, rows(t, s, engine, topic))
-		p := read(t, s, engine, "partitions", topic)
-		if code := p.wait(engineTimeout); code != 0 {
-			t.Fatalf("%s can not aggregate %s: exit code %d", engine, topic, code)
-		}
-		seen := 0
-		scanLines(p.out.String(), func(line []byte) {
-			sum := parseSummary(t, string(line))
-			if sum.topic != topic || sum.timestampType != 0 || sum.count != counts[sum.partition] {
-				t.Errorf("%s: %+v, want %d rows", engine, sum, counts[sum.partition])
-			}
-			sum.requireWhole(t, engine)
-			seen++
-		})
-		if seen != len(counts) {
-			t.Errorf("%s: %d partitions, want %d", engine, seen, len(counts))
-		}
-	}
-}
-
-// What a client wrote is what each engine reads, row for row: from the log alone,
-// and with a checkpoint.
-func TestEnginesReadWhatClientsWrote(t *testing.T) {
-	eachStore(t, func(t *testing.T, s store) {
-		b := startSluice(t, s)
-		const topic = "read-by-engines"
-		c := librdkafka
-		c.create(t, b, topic, partitions)
-		var written []record
-		for _, codec := range allCodecs {
-			written = append(written, c.produce(t, b, topic, codec, c.sample(codec, 60, partitions))...)
-		}
-		want := index(t, written)
-		requireRows(t, s, topic, want)
-		if _, ok := checkpointOf(t, s, topic); ok {
-			t.Fatal("a checkpoint after a few commits: this tests nothing without one")
-		}
-
-		// One record a commit, until the broker has written a checkpoint.
-		cl := connect(t, b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
-		deadline := time.Now().Add(2 * time.Minute)
-		version := int64(-1)
-		for i := 0; version < 100; i++ {
-			if time.Now().After(deadline) {
-				t.Fatalf("no checkpoint after %d more records", i)
-			}
-			r := sample("one", i+1, partitions)[i]
-			p := produceOne(t, cl, topic, r)
-			want[p.id()] = p
-			if i%20 == 0 {
-				version, _ = checkpointOf(t, s, topic)
-			}
-		}
-		t.Logf("a checkpoint at version %d", version)
-		requireDense(t, want)
-		requireRows(t, s, topic, want)
-
-		// And after a restart, which loads it.
-		b.stop(t)
-		b.restart(t)
-		p := produceOne(t, connect(t, b, kgo.RecordPartitioner(kgo.ManualPartitioner())), topic, sample("last", 4, partitions)[3])
-		want[p.id()] = p
-		requireDense(t, want)
-		requireRows(t, s, topic, want)
-	})
 }
 
 // produceOne writes a record and returns it with its place.
@@ -178,75 +207,6 @@ func checkpointOf(t *testing.T, s store, table string) (int64, bool) {
 		t.Fatal(err)
 	}
 	return hint.Version, true
-}
-
-// While records are written, an engine sees at each look a whole prefix of every
-// partition, and never less than before.
-func TestEnginesSeeATableGrowAndNeverShrink(t *testing.T) {
-	eachStore(t, func(t *testing.T, s store) {
-		b := startSluice(t, s)
-		const topic = "grows"
-		cl := connect(t, b, kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.DefaultProduceTopic(topic))
-		createTopic(t, cl, topic)
-		// Rows to see from the first look on.
-		for range partitions {
-			produceOne(t, connect(t, b, kgo.RecordPartitioner(kgo.ManualPartitioner())), topic, record{timestamp: time.Now().UnixMilli()})
-		}
-		var watchers []*process
-		for _, engine := range engines {
-			watchers = append(watchers, read(t, s, engine, "watch", topic))
-		}
-		looks := func(p *process) int { return strings.Count(p.out.String(), "seen\n") }
-		const wanted = 8
-		deadline := time.Now().Add(engineTimeout)
-		written := 0
-		for done := false; !done; {
-			for range 50 {
-				cl.Produce(t.Context(), &kgo.Record{Value: fmt.Appendf(nil, "record %d", written)}, func(_ *kgo.Record, err error) {
-					if err != nil {
-						t.Error(err)
-					}
-				})
-				written++
-			}
-			if err := cl.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			done = true
-			for _, p := range watchers {
-				done = done && looks(p) >= wanted
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the engines have not looked %d times", wanted)
-			}
-		}
-		for i, p := range watchers {
-			fmt.Fprintln(p.in)
-			if code := p.wait(engineTimeout); code != 0 {
-				t.Fatalf("%s ended with exit code %d", p.name, code)
-			}
-			before := map[int32]int64{}
-			grown := 0
-			scanLines(p.out.String(), func(line []byte) {
-				if string(line) == "seen" {
-					return
-				}
-				sum := parseSummary(t, string(line))
-				sum.requireWhole(t, engines[i])
-				if sum.count < before[sum.partition] {
-					t.Errorf("%s: partition %d shrank from %d to %d", engines[i], sum.partition, before[sum.partition], sum.count)
-				}
-				if sum.count > before[sum.partition] {
-					grown++
-				}
-				before[sum.partition] = sum.count
-			})
-			if grown < wanted/2 {
-				t.Errorf("%s saw the table grow %d times in %d looks", engines[i], grown, looks(p))
-			}
-		}
-		t.Logf("%d records while the engines looked", written)
-	})
 }
 
 func createTopic(t *testing.T, cl *kgo.Client, topic string) {

@@ -136,9 +136,7 @@ func TestAnEngineWritesALiveTopic(t *testing.T) {
 				t.Errorf("%v was acked as %q, and is %q", at, v, r.value)
 			}
 		}
-		for _, engine := range engines {
-			requireSame(t, engine, rest, rows(t, s, engine, topic))
-		}
+		requireEngines(t, s, topic, rest)
 	})
 }
 

@@ -14,11 +14,14 @@ import (
 	"time"
 )
 
+// noTimestamp is Kafka's for records without one.
+const noTimestamp = -1
+
 // record is a Kafka record as clients and engines must all tell it.
 type record struct {
 	partition  int32 // anyPartition: the client chooses
 	offset     int64
-	timestamp  int64  // ms
+	timestamp  int64  // ms, or noTimestamp
 	key, value []byte // nil is null, which is not empty
 	headers    []header
 }

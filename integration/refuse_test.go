@@ -181,7 +181,7 @@ func TestGarbageOnThePortDisturbsNobody(t *testing.T) {
 	if said := b.err.String(); strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") {
 		t.Fatalf("it panicked:\n%s", said)
 	}
-	got := rows(t, b.store, "deltalake", "undisturbed")
+	got := rows(t, b.store, deltaRs, "undisturbed")
 	if len(got) != 5*len(garbage) {
 		t.Fatalf("%d rows, want %d", len(got), 5*len(garbage))
 	}

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -157,24 +158,31 @@ func (r *row) readsAnothers(t *testing.T) {
 	const topic = "of-another"
 	createTopic(t, connect(t, r.b), topic)
 	var want []record
-	for codec, with := range map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
-		"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()} {
-		records := r.sample(codec, 40, partitions)
-		cl := connect(t, r.b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(with))
-		for i := range records {
-			cl.Produce(t.Context(), records[i].kgo(topic), func(ack *kgo.Record, err error) {
-				if err != nil {
-					t.Error(err)
-				}
-				records[i].offset = ack.Offset
-			})
-		}
-		if err := cl.Flush(t.Context()); err != nil || t.Failed() {
-			t.Fatal(err)
-		}
-		want = append(want, records...)
+	for _, codec := range allCodecs {
+		want = append(want, writeWith(t, r.b, topic, codec, r.sample(codec, 40, partitions))...)
 	}
 	requireSame(t, r.name+" reads franz-go's", index(t, want), r.read(t, r.b, topic, len(want), "earliest"))
+}
+
+// writeWith writes records with franz-go and a codec, and returns them with their
+// places.
+func writeWith(t *testing.T, b *sluice, topic, codec string, records []record) []record {
+	t.Helper()
+	with := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
+		"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}[codec]
+	cl := connect(t, b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(with))
+	var wrong error
+	for i := range records {
+		cl.Produce(t.Context(), records[i].kgo(topic), func(ack *kgo.Record, err error) {
+			wrong = errors.Join(wrong, err)
+			records[i].offset = ack.Offset
+		})
+	}
+	err := cl.Flush(t.Context())
+	if err = errors.Join(err, wrong); err != nil {
+		t.Fatal(err)
+	}
+	return records
 }
 
 // threeShare starts a group of three, which reads each record once.

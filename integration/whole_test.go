@@ -20,7 +20,7 @@ import (
 )
 
 // witnesses are the engines that read each table a load has written.
-var witnesses = []string{"deltalake", "duckdb"}
+var witnesses = []engine{deltaRs, duckDB}
 
 // check lets all who can read the load's topic as a whole: consumers, before and after
 // a restart of the broker, engines, and the log entry by entry. With what
@@ -43,8 +43,8 @@ func (l *load) anomalies(t *testing.T) []history.Anomaly {
 	b.restart(t)
 	l.saw("a new consumer of a new broker", whole(t, b, l.topic))
 
-	for _, engine := range witnesses {
-		l.saw(engine, rows(t, b.store.direct(), engine, l.topic))
+	for _, e := range witnesses {
+		l.saw(e.name, rows(t, b.store.direct(), e, l.topic))
 	}
 	l.history.Versions(l.topic, l.versions(t, b.store.direct()))
 
@@ -124,8 +124,8 @@ func (l *load) compactedAnomalies(t *testing.T) (found []history.Anomaly) {
 	l.b.stop(t)
 	l.b.restart(t)
 	judge("a new consumer of a new broker", whole(t, l.b, l.topic))
-	for _, engine := range witnesses {
-		judge(engine, rows(t, l.b.store.direct(), engine, l.topic))
+	for _, e := range witnesses {
+		judge(e.name, rows(t, l.b.store.direct(), e, l.topic))
 	}
 	return found
 }

@@ -4,7 +4,7 @@ package main
 // store is reached, and what retention does to a stream.
 
 func (s snippet) duckdb() string {
-	text := `-- DuckDB: paste into the duckdb shell.
+	text := `-- DuckDB: paste into the duckdb shell. Keys and values that are not text show as NULL.
 INSTALL delta; LOAD delta;
 `
 	if s.s3 {
@@ -23,7 +23,7 @@ CREATE OR REPLACE SECRET sluice (
 `
 	}
 	return s.fill(text + `
-SELECT partition, "offset", timestamp, decode(key) AS key, decode(value) AS value
+SELECT partition, "offset", timestamp, TRY(decode(key)) AS key, TRY(decode(value)) AS value
 FROM delta_scan('{url}')
 ORDER BY partition, "offset"
 LIMIT 20;
@@ -56,8 +56,9 @@ storage_options = {
 {name} = ` + scan + `
 print(
     {name}.sort("partition", "offset")
-    .select("partition", "offset", "timestamp", pl.col("value").cast(pl.String, strict=False))
+    .select("partition", "offset", "timestamp", "value")
     .head(20)
+    .with_columns(pl.col("value").map_elements(lambda v: v.decode(errors="replace"), return_dtype=pl.String))
     .collect()
 )
 `)

@@ -23,7 +23,8 @@ var suites = []suite{
 	{"TestClientCard", "Clients", "One script for all (script_test.go), a broker of its own for each row.",
 		[]string{"create", "produce", "idempotent", "read", "group", "restart", "admin", "transactions", "SASL", "TLS", "KIP-848"}},
 	{"TestToolCard", "Tools and frameworks", "What runs on top of a client, each as its users run it.", nil},
-	{"TestEngineCard", "Engines", "What reads the tables.", nil},
+	{"TestEngineCard", "Engines", "What reads the tables, by one script for all (enginecard_test.go), with a broker of its own for each row; cleaned: a table after all that Sluice does to tables (past_test.go).",
+		[]string{"log only", "checkpoint", "filter", "time travel", "stream", "while written", "rewritten", "cleaned", "snippet"}},
 }
 
 func suiteNames() []string {

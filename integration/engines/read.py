@@ -1,51 +1,66 @@
-"""Reads a topic's table with one engine; see README.md for the commands."""
+"""Reads topics' tables with one engine; see README.md for the commands."""
 
 import base64
 import importlib
 import os
 import sys
-import threading
-
-EPOCH_UNITS = {"ms": 1, "us": 1000, "ns": 1000000}
+import traceback
 
 
 def encode(value):
     return "-" if value is None else base64.b64encode(value).decode()
 
 
-def print_rows(engine, url):
-    table = engine.rows(url)
-    # Integers, not dates: whatever the engine's unit, no zone and no rounding.
-    unit = EPOCH_UNITS[table.schema.field("timestamp").type.unit]
-    columns = [table.column(name) for name in ("partition", "offset", "timestamp", "key", "value", "headers")]
-    columns[2] = columns[2].cast("int64")
-    for partition, offset, timestamp, key, value, headers in zip(*(c.to_pylist() for c in columns)):
-        if timestamp % unit:
-            sys.exit(f"{partition}/{offset}: Kafka has no fractions of a millisecond: {timestamp}")
-        if headers is None:
-            sys.exit(f"{partition}/{offset}: headers are null, and should be none")
-        pairs = ",".join(f"{h['key']}={encode(h['value'])}" for h in headers)
-        print("record", partition, offset, timestamp // unit, encode(key), encode(value), pairs, sep="\t")
+def record(partition, offset, timestamp, key, value, headers):
+    """Prints a row: timestamp in ms or None, headers as pairs."""
+    if headers is None:
+        raise ValueError(f"{partition}/{offset}: headers are null, and should be none")
+    pairs = ",".join(f"{name}={encode(header)}" for name, header in headers)
+    print("record", partition, offset, -1 if timestamp is None else timestamp, encode(key), encode(value), pairs, sep="\t")
 
 
-def print_partitions(engine, url):
+def rows(engine, url):
+    for row in engine.rows(url):
+        record(*row)
+
+
+def version(engine, url, number):
+    for row in engine.rows(url, version=int(number)):
+        record(*row)
+
+
+def time(engine, url, millis):
+    for row in engine.rows(url, time=int(millis)):
+        record(*row)
+
+
+def since(engine, url, partition, offset):
+    for row in engine.rows(url, since=(int(partition), int(offset))):
+        record(*row)
+
+
+def stream(engine, url, folder):
+    for row in engine.stream(url, folder):
+        record(*row)
+
+
+def partitions(engine, url):
     for row in engine.partitions(url):
         print("partition", *row, sep="\t")
-    sys.stdout.flush()
 
 
-def watch(engine, url):
-    leave = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), leave.set()), daemon=True).start()
-    while not leave.is_set():
-        print_partitions(engine, url)
-        print("seen", flush=True)
-
+COMMANDS = {f.__name__: f for f in (rows, version, time, since, stream, partitions)}
 
 if __name__ == "__main__":
-    _, name, command, url = sys.argv
-    engine = importlib.import_module("with_" + name)
-    {"rows": print_rows, "partitions": print_partitions, "watch": watch}[command](engine, url)
+    engine = importlib.import_module("with_" + sys.argv[1])
+    for line in sys.stdin:
+        command, *arguments = line.rstrip("\n").split("\t")
+        try:
+            COMMANDS[command](engine, *arguments)
+            print("done", flush=True)
+        except Exception as e:
+            traceback.print_exc()
+            print("failed", type(e).__name__, " ".join(str(e).split())[:300], sep="\t", flush=True)
     # All is said. pyarrow sometimes aborts while the interpreter takes its threads
     # down ("terminate called without an active exception").
     sys.stdout.flush()
