@@ -42,7 +42,7 @@ func TestEventsBecomeARowOfTheReport(t *testing.T) {
 	if len(rows) != 1 || rows[0].Name != "Client 1.0" || rows[0].Store != "directory" || rows[0].Took != 2 {
 		t.Fatalf("rows %+v", rows)
 	}
-	text := report(rows)
+	text := report(rows, "")
 	for _, want := range []string{
 		"| Client 1.0 | directory | ok | ok 1/2, FAILED [1] | client [2] | not run | not run | not run | ok 2/2 | not run | not run | not yet [3] | not run | ok | 2 s |",
 		"1. produce/where it likes: partition 3 / and no other\n2. idempotent: it has none\n3. TLS: only PLAINTEXT\n",
@@ -65,7 +65,19 @@ func TestARowThatFailsBesideItsChecksSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "| Tool | MinIO | starts | row: FAILED [1] |"
-	if text := report(rows); !strings.Contains(text, want) || !strings.Contains(text, "1. row: sluice check: {a gap}\n") {
+	if text := report(rows, ""); !strings.Contains(text, want) || !strings.Contains(text, "1. row: sluice check: {a gap}\n") {
 		t.Fatalf("no %q in\n%s", want, text)
+	}
+}
+
+func TestATableOfWhichNoRowIsKeptStaysAsItWas(t *testing.T) {
+	before := "# What works\n\n## Clients\nSays.\n\n| a |\n\n## Engines\nOld.\n"
+	rows := []*result{{Suite: "TestEngineCard", Store: "MinIO", Name: "New", Checks: map[string]outcome{}}}
+	text := report(rows, before)
+	if !strings.Contains(text, "\n## Clients\nSays.\n\n| a |\n\n## Engines\n") || strings.Contains(text, "Old.") || !strings.Contains(text, "| New | MinIO |") {
+		t.Fatal(text)
+	}
+	if again := report(rows, text); again != text {
+		t.Fatalf("made again it is another:\n%s", again)
 	}
 }

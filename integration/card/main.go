@@ -6,15 +6,18 @@
 //
 // A row is a client, a tool or an engine on a store; a check is a subtest of it. What
 // a run did not cover keeps the outcome of the run before, out of integration/.cache:
-// so the card can be made in pieces. SLUICE_TEST_MINIO saves the build of MinIO.
+// so the card can be made in pieces. A table of which no row is kept there stays as it
+// is in REPORT.md. SLUICE_TEST_MINIO saves the build of MinIO.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,7 +71,12 @@ func card(run string, parallel int, only bool) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "REPORT.md"), []byte(report(results)), 0o644)
+	path := filepath.Join(dir, "REPORT.md")
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, []byte(report(results, string(before))), 0o644)
 }
 
 // test runs the suites and keeps each row's outcomes as a file. Failed checks are

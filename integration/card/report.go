@@ -114,12 +114,13 @@ client expects. **client**: the client has no such thing, or is at fault itself;
 note says which. **not yet**: Sluice does not offer it. **not run**: nobody looked.
 `
 
-func report(results []*result) string {
+func report(results []*result, before string) string {
 	var out strings.Builder
 	out.WriteString(preamble)
 	for _, s := range suites {
 		rows := slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return r.Suite != s.test })
 		if len(rows) == 0 {
+			out.WriteString(section(before, s.title))
 			continue
 		}
 		fmt.Fprintf(&out, "\n## %s\n%s\n\n", s.title, s.says)
@@ -139,9 +140,21 @@ func report(results []*result) string {
 	return out.String()
 }
 
+// section is the part of a report below a title, with it; nothing if it has none.
+func section(report, title string) string {
+	start := strings.Index(report, "\n## "+title+"\n")
+	if start < 0 {
+		return ""
+	}
+	if end := strings.Index(report[start+1:], "\n## "); end >= 0 {
+		return report[start : start+1+end]
+	}
+	return report[start:]
+}
+
 // table has a column for each group of checks.
 func table(out *strings.Builder, columns []string, rows []*result, n *notes) {
-	fmt.Fprintf(out, "| client | store | %s | tables | took | at |\n", strings.Join(columns, " | "))
+	fmt.Fprintf(out, "| what | store | %s | tables | took | at |\n", strings.Join(columns, " | "))
 	fmt.Fprintf(out, "|%s\n", strings.Repeat("---|", len(columns)+5))
 	for _, r := range rows {
 		fmt.Fprintf(out, "| %s | %s |", r.Name, r.Store)
