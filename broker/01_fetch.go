@@ -30,6 +30,12 @@ const (
 	leastFetch = 64 << 10
 	// readTimeout bounds the reading for one request, should the store be slow.
 	readTimeout = 15 * time.Second
+	// maxFetchWait bounds max_wait: no client waits longer for an answer
+	// (request.timeout.ms is 30 s), and while a fetch is parked the end of its
+	// connection may go unnoticed, as nothing more may be read from it.
+	maxFetchWait = time.Minute
+	// yieldEvery is how often a parked fetch looks whether others want its memory.
+	yieldEvery = 500 * time.Millisecond
 )
 
 func (b *Broker) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
@@ -40,9 +46,9 @@ func (b *Broker) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		return resp, nil
 	}
 	f := b.newFetch(req)
-	f.memory, f.held = b.fetchMemory, &r.records
+	f.memory, f.held, f.request = b.fetchMemory, &r.records, &r.held
 	resp.topics = f.topics
-	f.deadline = r.received.Add(time.Duration(req.MaxWaitMillis) * time.Millisecond)
+	f.deadline = r.received.Add(min(time.Duration(req.MaxWaitMillis)*time.Millisecond, maxFetchWait))
 	f.open(ctx, b)
 	f.first(ctx)
 
@@ -71,9 +77,10 @@ type fetching struct {
 	deadline           time.Time // received + max_wait
 	topics             []fetchTopic
 
-	memory *budget // the broker's, for records
-	held   *held   // this request's share of it
-	limit  int     // of bytes, in this pass over the partitions
+	request *held   // what the request itself takes up, if it is large
+	memory  *budget // the broker's, for records
+	held    *held   // this request's share of it
+	limit   int     // of bytes, in this pass over the partitions
 
 	bytes   int // of records found
 	failed  bool
@@ -311,11 +318,18 @@ func stable(batches [][]byte, lastStable int64) [][]byte {
 	return batches
 }
 
-// park waits for new versions until there is enough, the deadline is over or the
-// broker stops. Its error is that of ctx: the client is gone.
+// park waits for new versions until there is enough, the deadline is over, the
+// broker stops, or the request is large and others wait for the memory that it takes up:
+// max_wait is how long a client waits at most. The error is that of ctx: the client is gone.
 func (f *fetching) park(ctx context.Context, stopping <-chan struct{}) error {
 	timer := time.NewTimer(time.Until(f.deadline))
 	defer timer.Stop()
+	var yield <-chan time.Time
+	if f.request.bytes > 0 {
+		ticker := time.NewTicker(yieldEvery)
+		defer ticker.Stop()
+		yield = ticker.C
+	}
 	wake := make(chan struct{}, 1)
 	for i := range f.topics {
 		if topic := f.topics[i].topic; topic != nil {
@@ -329,6 +343,10 @@ func (f *fetching) park(ctx context.Context, stopping <-chan struct{}) error {
 		}
 		select {
 		case <-wake:
+		case <-yield:
+			if f.request.wanted() {
+				return nil
+			}
 		case <-timer.C:
 			return nil
 		case <-stopping:

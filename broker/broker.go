@@ -37,6 +37,7 @@ type Broker struct {
 
 	listeners     []*Listener // owned by the broker; ports are filled in by ServeListener
 	produceMemory *budget
+	largeMemory   *budget // the part of produceMemory that large requests may have
 	otherMemory   *budget
 	fetchMemory   *budget
 
@@ -73,6 +74,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		log: log, warnings: newWarnings(log), metrics: newMetrics(),
 		apis:          table(),
 		produceMemory: newBudget(config.ProduceMemory),
+		largeMemory:   newBudget(max(1, config.ProduceMemory/4*3)),
 		otherMemory:   newBudget(config.OtherMemory),
 		fetchMemory:   newBudget(config.FetchMemory),
 		stopping:      make(chan struct{}),

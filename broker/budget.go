@@ -13,6 +13,9 @@ type budget struct {
 	limit int64
 	free  *semaphore.Weighted
 	used  atomic.Int64 // for the metrics
+	// waiting is how many wait in acquire: who holds a share and makes no use of it
+	// gives it up for them.
+	waiting atomic.Int64
 }
 
 func newBudget(limit int64) *budget {
@@ -23,8 +26,13 @@ func newBudget(limit int64) *budget {
 // than the whole budget takes all of it: it is served, alone.
 func (b *budget) acquire(ctx context.Context, n int64) (held, error) {
 	n = min(n, b.limit)
-	if err := b.free.Acquire(ctx, n); err != nil {
-		return held{}, err
+	if !b.free.TryAcquire(n) {
+		b.waiting.Add(1)
+		err := b.free.Acquire(ctx, n)
+		b.waiting.Add(-1)
+		if err != nil {
+			return held{}, err
+		}
 	}
 	b.used.Add(n)
 	return held{budget: b, bytes: n}, nil
@@ -47,6 +55,9 @@ type held struct {
 	budget *budget
 	bytes  int64
 }
+
+// wanted reports whether others wait for the budget that this is a share of.
+func (h *held) wanted() bool { return h.budget != nil && h.budget.waiting.Load() > 0 }
 
 // release gives the share back; a second call does nothing.
 func (h *held) release() { h.shrink(0) }

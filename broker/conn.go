@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -27,9 +28,15 @@ const (
 	preambleRead = 4
 	// readBuffer holds small requests, so that each costs one read of the socket.
 	readBuffer = 4 << 10
-	// smallFrame is up to which size a request of an API other than Produce needs
+	// freeFrame is up to which size a request of an API other than Produce needs
 	// no share of the memory budget, which many small ones would only contend for.
-	smallFrame = 64 << 10
+	freeFrame = 4 << 10
+	// smallFrame is up to which size a request takes its share of the memory budget
+	// when it is here: who stops in the middle of one holds back nobody.
+	smallFrame = 16 << 10
+	// decodedPerByte is what a byte of a request without records may cost once it is
+	// decoded (protocol.DecodeBody).
+	decodedPerByte = 10
 	// minRateIn and minRateOut are the rates in bytes/s below which a client is taken
 	// for one that holds memory on purpose, see transferTimeout. A producer's requests
 	// take up memory that others wait for.
@@ -66,7 +73,8 @@ type conn struct {
 	arrived chan *call // read -> start
 	answers chan *call // start -> write
 
-	unanswered atomic.Int32 // requests read whose answer is not written
+	unanswered atomic.Int32  // requests read whose answer is not written
+	answered   chan struct{} // told, with room for one, that there is one less
 	pace       pace
 	out        []byte // owned by write
 }
@@ -84,8 +92,9 @@ type call struct {
 func newConn(b *Broker, l *Listener, nc net.Conn) *conn {
 	c := &conn{
 		broker: b, nc: nc, listener: l, host: hostOf(nc.RemoteAddr()),
-		arrived: make(chan *call, arrivedSize),
-		answers: make(chan *call, b.config.MaxInFlight),
+		arrived:  make(chan *call, arrivedSize),
+		answers:  make(chan *call, b.config.MaxInFlight),
+		answered: make(chan struct{}, 1),
 	}
 	c.log = b.log.With("listener", l.Name, "client", nc.RemoteAddr().String())
 	c.ctx, c.cancel = context.WithCancelCause(b.life)
@@ -153,6 +162,9 @@ func (c *conn) endReading(err error) {
 		c.broker.metrics.garbage.Inc()
 		c.broker.warnings.warn("connection closed: "+errGarbage.Error(), "listener", c.listener.Name, "client", c.host, "error", err)
 		c.close(err)
+	case errors.Is(err, errStalled):
+		c.broker.warnings.warn("connection closed: "+errStalled.Error(), "listener", c.listener.Name, "client", c.host)
+		c.close(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.close(fmt.Errorf("client too slow or idle: %w", err))
 	default:
@@ -178,16 +190,8 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 	if req.api, req.unsupported, err = c.broker.judge(p); err != nil {
 		return nil, err
 	}
-	// Memory is for those who send, not for those who announce: the first bytes of
-	// the body must be here.
-	if _, err := r.Peek(min(p.Size-preambleRead, readBuffer)); err != nil {
-		return nil, err
-	}
-	if req.held, err = c.memory(req.api, p.Size); err != nil {
-		return nil, err
-	}
-	if err = c.body(r, p, req); err != nil {
-		req.held.release()
+	if err = c.take(r, p, req); err != nil {
+		req.release()
 		return nil, err
 	}
 	call := &call{request: req}
@@ -200,26 +204,70 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 	return call, nil
 }
 
-// memory acquires what a request of size bytes needs of the broker's budgets.
-func (c *conn) memory(a *api, size int) (held, error) {
-	switch {
-	case a.key == kmsg.Produce:
-		return c.broker.produceMemory.acquire(c.reading, int64(size))
-	case size > smallFrame:
-		return c.broker.otherMemory.acquire(c.reading, int64(size))
-	}
-	return held{}, nil
-}
-
-// body reads the rest of a request and decodes it.
-func (c *conn) body(r *bufio.Reader, p protocol.Preamble, req *request) error {
+// take reads the rest of a request and decodes it. Memory is for those who send, not for
+// those who announce: a small request takes its share when it is here; a large one
+// when its first bytes are, and loses its connection if it stops while others wait.
+func (c *conn) take(r *bufio.Reader, p protocol.Preamble, req *request) error {
 	c.deadline(transferTimeout(c.broker.config.FrameTimeout, p.Size, minRateIn))
-	frame, err := p.ReadRest(r)
+	var from io.Reader = r
+	if p.Size > smallFrame {
+		if _, err := r.Peek(readBuffer); err != nil {
+			return err
+		}
+		if err := c.reserve(req, p.Size); err != nil {
+			return err
+		}
+		from = newSteady(c, r, req, p.Size)
+	}
+	frame, err := p.ReadRest(from)
 	if err != nil {
 		return err
 	}
+	if p.Size <= smallFrame {
+		if err := c.reserve(req, p.Size); err != nil {
+			return err
+		}
+	}
 	c.broker.metrics.received.Add(float64(4 + p.Size))
 	return req.decode(frame)
+}
+
+// reserve takes what a request of size bytes needs of the broker's budgets, and
+// waits for it.
+func (c *conn) reserve(r *request, size int) (err error) {
+	n := int64(size)
+	switch {
+	case r.api.key == kmsg.Produce:
+		if size > smallFrame {
+			n = min(n, c.broker.largeMemory.limit)
+			if r.large, err = c.broker.largeMemory.acquire(c.reading, n); err != nil {
+				return err
+			}
+		}
+		r.held, err = c.broker.produceMemory.acquire(c.reading, n)
+	case size > freeFrame:
+		// It would run alone: read ahead, it would hold its memory for as long as what is
+		// before it likes to wait.
+		if r.api.start == nil {
+			if err = c.quiet(); err != nil {
+				return err
+			}
+		}
+		r.held, err = c.broker.otherMemory.acquire(c.reading, decodedPerByte*n)
+	}
+	return err
+}
+
+// quiet waits until all requests that were read are answered.
+func (c *conn) quiet() error {
+	for c.unanswered.Load() > 0 {
+		select {
+		case <-c.answered:
+		case <-c.reading.Done():
+			return c.reading.Err()
+		}
+	}
+	return nil
 }
 
 // transferTimeout is how long size bytes may take on their way: a base for the
@@ -244,17 +292,22 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 // start begins pipelined requests in the order of arrival and passes all on to write.
 func (c *conn) start() {
 	defer close(c.answers)
-	var alone *call // the last one that is not pipelined
+	// The last one that is not pipelined. Not the call itself, which would keep its bytes
+	// for as long as its connection is idle.
+	var alone struct {
+		done  chan struct{}
+		fetch bool
+	}
 	for call := range c.arrived {
 		pipelined := call.api.start != nil
-		if alone != nil && !(pipelined && alone.api.key == kmsg.Fetch) {
+		if alone.done != nil && !(pipelined && alone.fetch) {
 			<-alone.done
-			alone = nil
+			alone.done = nil
 		}
 		if pipelined {
 			call.answer, call.err = c.begin(call.request)
 		} else {
-			alone = call
+			alone.done, alone.fetch = call.done, call.api.key == kmsg.Fetch
 		}
 		c.answers <- call // write takes all that comes, also when the client is gone
 	}
@@ -276,7 +329,7 @@ func (c *conn) begin(r *request) (_ answer, err error) {
 func (c *conn) write() {
 	for call := range c.answers {
 		response, err := c.outcome(call)
-		call.held.release()
+		call.release()
 		if call.api.key == kmsg.Produce {
 			c.pace.done(time.Now(), response != nil) // before the client can know
 		}
@@ -288,6 +341,10 @@ func (c *conn) write() {
 		}
 		call.records.release()
 		c.unanswered.Add(-1)
+		select {
+		case c.answered <- struct{}{}:
+		default:
+		}
 		if call.done != nil {
 			close(call.done)
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -354,6 +356,102 @@ func TestMemoryIsForThoseWhoSend(t *testing.T) {
 		produce.expectBegun(t, 1)
 		produce.finish[0] <- nil
 		p.expect(1)
+	})
+}
+
+// announce sends the beginning of a Produce request of that size.
+func (p *peer) announce(size int) {
+	head := append(binary.BigEndian.AppendUint32(nil, uint32(size)), 0, 0, 0, 9, 0, 0, 0, 1)
+	p.write(append(head, make([]byte, 2*readBuffer)...))
+}
+
+func TestLargeRequestsThatStallHoldBackNoSmallOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var produce slow
+		h := newHouse(t, func(c *Config) { c.ProduceMemory = 4 << 20 }, api{key: kmsg.Produce, start: produce.start()})
+		defer h.close()
+		for range 50 {
+			h.dial().announce(1 << 20)
+		}
+		synctest.Wait()
+		if used := h.broker.largeMemory.used.Load(); used != 3<<20 {
+			t.Errorf("they hold %d bytes", used)
+		}
+		for range 50 { // a small one takes its share when it is here, not before
+			h.dial().announce(smallFrame)
+		}
+		p := h.dial()
+		p.send(1, produceRequest())
+		produce.expectBegun(t, 1)
+		produce.finish[0] <- nil
+		p.expect(1)
+	})
+}
+
+func TestWhoStallsWhileOthersWaitForTheMemoryIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(c *Config) { c.ProduceMemory = 4 << 20 })
+		defer h.close()
+		first := h.dial()
+		first.announce(3 << 20)
+		time.Sleep(5 * time.Second)
+		first.expectOpen() // nobody waits: it may take its time
+		second := h.dial()
+		second.announce(1 << 20)
+		time.Sleep(2 * stallTimeout)
+		first.expectClosed()
+		second.expectOpen()
+		if used := h.broker.largeMemory.used.Load(); used != 1<<20 {
+			t.Errorf("%d bytes are held", used)
+		}
+	})
+}
+
+func TestALargeRequestIsNotReadAheadOfAParkedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		done := make(chan struct{})
+		h := newHouse(t, nil, api{key: kmsg.Fetch, handle: func(_ *Broker, ctx context.Context, r *request) (kmsg.Response, error) {
+			<-done
+			return r.body.ResponseKind(), nil
+		}})
+		defer h.close()
+		p := h.dial()
+		p.send(1, fetchRequest())
+		for i := range int32(5) {
+			long := append(frameOf(2+i, versionsRequest()), make([]byte, 2*freeFrame)...) // what follows a body is ignored
+			binary.BigEndian.PutUint32(long, uint32(len(long)-4))
+			p.write(long)
+		}
+		synctest.Wait()
+		if used := h.broker.otherMemory.used.Load(); used != 0 {
+			t.Errorf("what nobody can answer yet holds %d bytes", used)
+		}
+		close(done)
+		for i := range int32(6) {
+			p.expect(1 + i)
+		}
+		synctest.Wait()
+		if used := h.broker.otherMemory.used.Load(); used != 0 {
+			t.Errorf("%d bytes are held in the end", used)
+		}
+	})
+}
+
+func TestAnIdleConnectionKeepsNothingOfItsLastRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last weak.Pointer[request]
+		h := newHouse(t, nil, api{key: kmsg.JoinGroup, handle: func(_ *Broker, _ context.Context, r *request) (kmsg.Response, error) {
+			last = weak.Make(r)
+			return r.body.ResponseKind(), nil
+		}})
+		defer h.close()
+		p := h.dial()
+		p.send(1, joinRequest())
+		p.expect(1)
+		synctest.Wait()
+		if runtime.GC(); last.Value() != nil {
+			t.Error("the request is still in memory")
+		}
 	})
 }
 

@@ -32,10 +32,18 @@ type request struct {
 	// Its body is not decoded, version is 0.
 	unsupported bool
 
-	// held is the memory budget that the request's bytes take up until it is answered,
-	// records that of the records in its answer until they are sent.
+	// held is the memory budget that the request takes up until it is answered, large
+	// the same within largeMemory, and records that of the records in its answer until
+	// they are sent.
 	held    held
+	large   held
 	records held
+}
+
+// release gives back what the request itself takes up.
+func (r *request) release() {
+	r.large.release()
+	r.held.release()
 }
 
 // errGarbage: the client does not speak the Kafka protocol, or not as this

@@ -12,6 +12,7 @@ import (
 type bounds struct {
 	tail, blocks, pending int64 // of storage
 	produce, other, fetch int64 // of requests, and of records in answers
+	groups, group         int64 // of the members of all consumer groups, and of one; 0: the defaults
 	pace                  pace
 }
 
@@ -31,6 +32,7 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	b := bounds{
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
 		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), fetch: share(16, d.FetchMemory),
+		groups: memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
 	}
 	if s.putsPerSecond >= 0 {

@@ -74,7 +74,7 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 	if n.offsets, err = offsets.Open(ctx, n.store, b.offsets(s, n)); err != nil {
 		return nil, fmt.Errorf("offsets: %w", err)
 	}
-	if n.groups, err = openGroups(s, n.offsets, log); err != nil {
+	if n.groups, err = openGroups(s, b, n.offsets, log); err != nil {
 		return nil, err
 	}
 	s.broker.Broker["log.dirs"] = n.store.URL() // where tools look for it
@@ -85,10 +85,11 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 }
 
 // openGroups restores the groups as they were.
-func openGroups(s settings, o *offsets.Offsets, log *slog.Logger) (*group.Manager, error) {
+func openGroups(s settings, b bounds, o *offsets.Offsets, log *slog.Logger) (*group.Manager, error) {
 	return broker.NewGroups(group.Config{
 		MinSessionTimeout: s.minSessionTimeout, MaxSessionTimeout: s.maxSessionTimeout,
 		InitialRebalanceDelay: s.rebalanceDelay, MaxSize: s.maxGroupSize,
+		MaxBytes: int(b.group), MaxTotalBytes: int(b.groups),
 		Log: log,
 	}, o)
 }
