@@ -118,11 +118,22 @@ func (b *Broker) metadataOf(ctx context.Context, req *kmsg.MetadataRequest) []km
 	create := b.config.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
+	room := len(missing)
+	if create && room > 0 {
+		room = b.topicRoom()
+	}
 	each(len(missing), func(i int) {
 		t := &answers[missing[i]]
-		*t = b.missing(ctx, *t.Topic, create)
+		*t = b.missing(ctx, *t.Topic, create && i < room)
 	})
 	return answers
+}
+
+// topicRoom is how many topics may be made on demand for one request: a bound as that of
+// CreateTopics, on what all of them and all there are have in partitions.
+func (b *Broker) topicRoom() int {
+	room := b.partitionRoom()
+	return int(min(room.request, room.cluster) / max(b.config.NumPartitions, 1))
 }
 
 // missing answers for a topic that does not exist, by making it where that is wanted.

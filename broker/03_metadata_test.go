@@ -114,3 +114,17 @@ func TestTopicsAreNotMadeWhereThatIsForbidden(t *testing.T) {
 		}
 	})
 }
+
+func TestTopicsOnDemandAreNoMoreThanThereMayBe(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.config.NumPartitions = 2
+		w.config.Broker = map[string]string{keyMaxPartitions: "5"}
+	}, func(w *world) {
+		if got := outline(w.metadata(4, true, named("a", "b", "c", "d")...)); got != "a:0/2 b:0/2 c:3/0 d:3/0 " {
+			t.Errorf("room for two: %s", got)
+		}
+		if got := outline(w.metadata(4, true, named("a", "c")...)); got != "a:0/2 c:3/0 " {
+			t.Errorf("no room: %s", got)
+		}
+	})
+}

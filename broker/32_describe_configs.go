@@ -21,9 +21,10 @@ func (b *Broker) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 	ctx, cancel := within(ctx, 0)
 	defer cancel()
 
-	resp.Resources = make([]kmsg.DescribeConfigsResponseResource, len(req.Resources))
-	each(len(req.Resources), func(i int) {
-		resource := &req.Resources[i]
+	resources := distinct(req.Resources)
+	resp.Resources = make([]kmsg.DescribeConfigsResponseResource, len(resources))
+	each(len(resources), func(i int) {
+		resource := resources[i]
 		answer := kmsg.NewDescribeConfigsResponseResource()
 		answer.ResourceType, answer.ResourceName = resource.ResourceType, resource.ResourceName
 		entries, err := b.describeResource(ctx, resource.ResourceType, resource.ResourceName)
@@ -39,6 +40,25 @@ func (b *Broker) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 		resp.Resources[i] = answer
 	})
 	return resp, nil
+}
+
+// distinct are the resources of a request, each once: an answer is some hundred times
+// as large as what asks for it. The first of those that are named twice counts.
+func distinct(all []kmsg.DescribeConfigsRequestResource) []*kmsg.DescribeConfigsRequestResource {
+	type key struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	seen := make(map[key]bool, len(all))
+	some := make([]*kmsg.DescribeConfigsRequestResource, 0, len(all))
+	for i := range all {
+		k := key{all[i].ResourceType, all[i].ResourceName}
+		if !seen[k] {
+			seen[k] = true
+			some = append(some, &all[i])
+		}
+	}
+	return some
 }
 
 // describeResource follows Kafka's ConfigHelper.
