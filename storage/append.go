@@ -45,7 +45,10 @@ type appended struct {
 	batch     record.Batch
 	base      int64
 	count     int64
-	wait      *Wait
+	// size is what the batch takes up until it is committed, in bytes: decompressed,
+	// as it stands in the file that is made of it, if that is more.
+	size int64
+	wait *Wait
 }
 
 // refused is a Wait that has ended.
@@ -66,12 +69,12 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	settings := t.settings.Load()
 	now := time.Now()
 	t.used.Store(now.UnixMilli())
-	batch, err := checkBatch(records, settings, now)
+	batch, size, err := t.env.checkBatch(records, settings, now)
 	if err != nil {
 		return refused(err)
 	}
 	item := &appended{
-		partition: n, batch: batch, count: int64(batch.NumRecords()),
+		partition: n, batch: batch, size: int64(size), count: int64(batch.NumRecords()),
 		wait: &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1}},
 	}
 	if settings.LogAppendTime {
@@ -97,9 +100,8 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 			return p.again(duplicate)
 		}
 	}
-	size := int64(len(batch))
-	if t.env.pending.Add(size) > t.env.options.PendingBytes {
-		t.env.pending.Add(-size)
+	if t.env.pending.Add(item.size) > t.env.options.PendingBytes {
+		t.env.pending.Add(-item.size)
 		if key.id != noProducer {
 			t.producers.refuse(key, batch.BaseSequence())
 		}
@@ -109,8 +111,8 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	batch.SetBaseOffset(item.base)
 	batch.SetLeaderEpoch(t.epoch)
 	item.wait.result.BaseOffset = item.base
-	if err := t.committer.Append(item, len(batch), eager); err != nil {
-		t.env.pending.Add(-size)
+	if err := t.committer.Append(item, size, eager); err != nil {
+		t.env.pending.Add(-item.size)
 		return refused(storeError(err))
 	}
 	p.next += item.count
@@ -121,9 +123,14 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	return item.wait
 }
 
-// checkBatch validates a produced batch and stamps it.
-func checkBatch(records []byte, s *Settings, now time.Time) (record.Batch, error) {
-	rules := record.Rules{MaxBytes: s.MaxMessageBytes, RequireKeys: s.Compact, LogAppendTime: s.LogAppendTime}
+// maxFold is how many times max.message.bytes the records of a batch may decompress
+// to. Clients count batch.size before compression, so that theirs do not come near.
+const maxFold = 16
+
+// checkBatch validates a produced batch and stamps it. size is what it takes up until
+// it is committed, see appended.size.
+func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch record.Batch, size int, err error) {
+	rules := record.Rules{MaxBytes: s.MaxMessageBytes, MaxBody: e.maxBody(s), RequireKeys: s.Compact, LogAppendTime: s.LogAppendTime}
 	ms := now.UnixMilli()
 	if limit := s.MessageTimestampBeforeMaxMs; limit < ms-record.MinTimestamp {
 		rules.Earliest = ms - limit
@@ -131,13 +138,17 @@ func checkBatch(records []byte, s *Settings, now time.Time) (record.Batch, error
 	if limit := s.MessageTimestampAfterMaxMs; limit < record.MaxTimestamp-ms {
 		rules.Latest = ms + limit
 	}
+	if b, _, err := record.Next(records); err == nil && b.Attributes().Codec() != record.None {
+		e.checks <- struct{}{}
+		defer func() { <-e.checks }()
+	}
 	d := record.GetDecompressor()
 	defer d.Release()
 	checked, err := record.Check(records, rules, d)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	batch := checked.Batch
+	batch = checked.Batch
 	switch {
 	case s.LogAppendTime:
 		batch.SetLogAppendTime(ms)
@@ -145,9 +156,16 @@ func checkBatch(records []byte, s *Settings, now time.Time) (record.Batch, error
 		batch.SetCreateTime(checked.MaxTimestamp)
 	}
 	if batch.Attributes().Transactional() {
-		return nil, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
+		return nil, 0, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
 	}
-	return batch, nil
+	return batch, max(len(batch), len(checked.Body)), nil
+}
+
+// maxBody is what the records of one batch may decompress to, in bytes: less where
+// memory is short, since a few such batches may be checked at a time.
+func (e *env) maxBody(s *Settings) int {
+	fold := int64(max(s.MaxMessageBytes, 1<<20)) * maxFold
+	return int(min(fold, record.DefaultMaxBody, max(e.options.PendingBytes/2, 1<<20)))
 }
 
 func newBatch(item *appended) batch {
@@ -281,7 +299,7 @@ func (t *Topic) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*appende
 	t.mu.Unlock()
 	for _, pool := range pools {
 		for _, a := range pool {
-			t.env.pending.Add(-int64(len(a.batch)))
+			t.env.pending.Add(-a.size)
 			close(a.wait.done)
 		}
 	}
@@ -315,7 +333,7 @@ func (t *Topic) failed(items []*appended, err error) {
 	err = storeError(err)
 	t.end(err) // offsets have been given out: nothing behind them may be appended here
 	for _, a := range items {
-		t.env.pending.Add(-int64(len(a.batch)))
+		t.env.pending.Add(-a.size)
 		a.wait.result = Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}
 		close(a.wait.done)
 	}

@@ -30,6 +30,9 @@ type env struct {
 	// encoders has a slot for each encoding that may run at a time: it is CPU work,
 	// and an encoder keeps its buffers.
 	encoders chan *encoders
+	// checks has a slot for each compressed batch that may be checked at a time: it is
+	// CPU work, and holds the batch decompressed.
+	checks chan struct{}
 	// rewriting is held by the compaction that runs: one at a time in a broker,
 	// beside the encodings that producers wait for.
 	rewriting chan struct{}
@@ -43,6 +46,12 @@ type env struct {
 	cancel     context.CancelFunc
 	// pending counts the bytes that are appended and not settled.
 	pending atomic.Int64
+}
+
+// checkSlots is how many compressed batches are checked at a time: one for each
+// processor, but no more than the memory of a small container holds decompressed.
+func checkSlots(pending int64) int {
+	return int(max(1, min(int64(runtime.GOMAXPROCS(0)), pending>>24)))
 }
 
 // encoders are the encoders of one slot, by codec.
@@ -73,6 +82,7 @@ func newEnv(store object.Store, options Options) *env {
 		metrics:  newMetrics(options.Registerer),
 		tails:    newTailCache(options.TailBytes),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
+		checks:   make(chan struct{}, checkSlots(options.PendingBytes)),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.blocks = newBlockCache(options.BlockBytes, e.metrics)

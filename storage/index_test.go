@@ -248,3 +248,25 @@ func TestWhatFollowsARefusedFirstBatchWaitsForIt(t *testing.T) {
 		}
 	}
 }
+
+func TestABatchCountsForMemoryAsItUnfolds(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{PendingBytes: 4 << 20})
+	topic := r.create("t", 1)
+	send := func(size int) error {
+		var b record.Builder
+		b.Reset(nil, record.Params{Codec: record.Zstd})
+		b.Append(0, 1_700_000_000_000, nil, make([]byte, size), record.Headers{})
+		return await(t, topic.Append(0, b.Finish(), true)).Err
+	}
+	if err := send(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	// Some kB on the wire: refused for good, as no more than half may be one batch.
+	if err := send(3 << 20); !errors.Is(err, record.ErrTooLarge) {
+		t.Error(err)
+	}
+	if n := r.env.pending.Load(); n != 0 {
+		t.Errorf("%d bytes are pending", n)
+	}
+}
