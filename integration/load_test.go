@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type load struct {
 	acked  []record        // in the order of acks; guarded by mu
 	next   map[int32]int64 // where the readers are; guarded by mu
 	wrong  []error         // guarded by mu
+	took   []time.Duration // from each record's timestamp to a reader, in the order read; guarded by mu
 	two    []*reader
 	reader sync.WaitGroup
 	end    context.CancelFunc // of the readers
@@ -213,15 +215,31 @@ func (l *load) consume(ctx context.Context, name string, cl *kgo.Client) {
 		fetches.EachError(func(_ string, p int32, err error) {
 			l.fail(fmt.Errorf("a reader, partition %d: %w", p, err))
 		})
+		now := time.Now()
 		var records []history.Record
 		l.mu.Lock()
 		fetches.EachRecord(func(kr *kgo.Record) {
 			records = append(records, l.seen(fromKgo(kr)))
 			l.next[kr.Partition] = max(l.next[kr.Partition], kr.Offset+1)
+			l.took = append(l.took, now.Sub(kr.Timestamp))
 		})
 		l.mu.Unlock()
 		l.history.Polled(name, records)
 	}
+}
+
+// count is how many records were read.
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.took)
+}
+
+// delays are how long the records took that were read after the first so many.
+func (l *load) delays(from int) []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.took[from:])
 }
 
 // committed takes the answer to an offset commit. That a broker went away is
