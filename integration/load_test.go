@@ -31,6 +31,7 @@ type load struct {
 	stop    context.CancelFunc // of the producer
 	writer  sync.WaitGroup
 	acks    atomic.Int64 // how many records were acked
+	away    bool         // the broker is away so often that members may find nobody to join
 
 	mu     sync.Mutex
 	acked  []record        // in the order of acks; guarded by mu
@@ -49,11 +50,12 @@ type reader struct {
 	assigned []string // what it was told of its partitions
 }
 
-// pace is how much the producer of a load writes.
+// pace is how much the producer of a load writes, and what becomes of its broker.
 type pace struct {
 	every   time.Duration
-	records int // each time
-	keys    int // how many keys there are; 0: each record has its own
+	records int  // each time
+	keys    int  // how many keys there are; 0: each record has its own
+	away    bool // the broker will be away very often
 }
 
 // steady is some thousand records a second.
@@ -71,7 +73,13 @@ func startLoad(t *testing.T, b *sluice, topic string) *load {
 // startLoadOf starts writing to a topic at a pace, and reading.
 func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 	t.Helper()
-	l := &load{t: t, b: b, topic: topic, history: history.New(), next: map[int32]int64{}}
+	var patience []kgo.Opt
+	if p.away {
+		// This client takes a connection that ends at its first request for a wrong
+		// configuration, and gives up.
+		patience = append(patience, kgo.AlwaysRetryEOF())
+	}
+	l := &load{t: t, b: b, topic: topic, away: p.away, history: history.New(), next: map[int32]int64{}}
 
 	ctx, end := context.WithCancel(t.Context())
 	l.end = end
@@ -90,13 +98,13 @@ func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 				}
 			}
 		}
-		r.cl = connect(t, b, kgo.ConsumerGroup(l.group()), kgo.ConsumeTopics(topic), kgo.ClientID(name),
+		r.cl = connect(t, b, append(patience, kgo.ConsumerGroup(l.group()), kgo.ConsumeTopics(topic), kgo.ClientID(name),
 			kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.AutoCommitInterval(200*time.Millisecond),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(500*time.Millisecond),
 			kgo.OnPartitionsAssigned(told("assigned")), kgo.OnPartitionsRevoked(told("revoked")), kgo.OnPartitionsLost(told("lost")),
 			kgo.AutoCommitCallback(func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 				l.committed(req, resp, err)
-			}))
+			}))...)
 		l.two = append(l.two, r)
 		l.reader.Go(func() { l.consume(ctx, name, r.cl) })
 	}
@@ -109,8 +117,8 @@ func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 	if p.keys > 0 {
 		partitioner = kgo.StickyKeyPartitioner(nil) // a key's records are in one partition
 	}
-	cl := connect(t, b, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(partitioner),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))
+	cl := connect(t, b, append(patience, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(partitioner),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))...)
 	l.writer.Go(func() { l.produce(writing, cl, p) })
 	return l
 }
@@ -213,6 +221,9 @@ func (l *load) consume(ctx context.Context, name string, cl *kgo.Client) {
 			return
 		}
 		fetches.EachError(func(_ string, p int32, err error) {
+			if session, ok := errors.AsType[*kgo.ErrGroupSession](err); ok && l.away && !errors.As(session.Err, new(*kerr.Error)) {
+				return // nobody was there when it wanted to join; it goes on trying
+			}
 			l.fail(fmt.Errorf("a reader, partition %d: %w", p, err))
 		})
 		now := time.Now()
