@@ -131,9 +131,20 @@ func (t *Topic) clean(ctx context.Context) (more bool, err error) {
 		t.mu.Unlock()
 	}()
 
-	began := time.Now()
-	run := &cleaning{t: t, Cleaning: upkeep.NewCleaning(now, s.DeleteRetentionMs, d.partitions, t.env.cleanLimits.keys)}
+	began, keys := time.Now(), t.env.cleanLimits.keys
+	begin := func() *cleaning {
+		return &cleaning{t: t, Cleaning: upkeep.NewCleaning(now, s.DeleteRetentionMs, d.partitions, keys)}
+	}
+	all := slices.Clone(d.partitions)
+	run := begin()
 	dirty, err := run.learn(ctx, &d)
+	if err == nil && run.full && !d.advances() {
+		d.partitions = all
+		d.narrow(int64(keys))
+		run = begin()
+		dirty, err = run.learn(ctx, &d)
+		run.full = true
+	}
 	if err != nil {
 		return false, fmt.Errorf("reading keys: %w", err)
 	}
@@ -238,8 +249,8 @@ func (c *cleaning) learnFile(ctx context.Context, d *dirt, f *file, first bool) 
 			c.End(r.Partition, r.First-1)
 			continue
 		}
-		from := max(r.First, d.partitions[r.Partition].Dirty)
-		err := reader.Keys(ctx, r.Partition, from, r.Last, func(offset int64, key []byte) bool {
+		part := &d.partitions[r.Partition]
+		err := reader.Keys(ctx, r.Partition, max(r.First, part.Dirty), min(r.Last, part.Through), func(offset int64, key []byte) bool {
 			if c.full = !c.Learn(r.Partition, offset, key); c.full {
 				c.End(r.Partition, offset-1)
 			}

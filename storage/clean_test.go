@@ -16,6 +16,7 @@ import (
 	"sluice/protocol/record"
 	"sluice/storage/check"
 	"sluice/storage/check/checktest"
+	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
@@ -322,6 +323,37 @@ func randomUpdates(t *testing.T, seed uint64) {
 	if requests != 0 {
 		t.Error("a topic at rest costs", requests, "requests")
 	}
+}
+
+func TestFilesThatAnEngineHasInterleavedAreCleanedThoughTheirKeysDoNotFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := compactedWithin(t, &limits{cleanLimits: cleanLimits{keys: 3, bytes: 1 << 20}, target: 1 << 20}, 1, map[string]string{"sluice.table.writers": "any"})
+		for i := range 20 {
+			c.put(0, entry{fmt.Sprint("k", i%10), fmt.Sprint("v", i)})
+		}
+		e := newEngine(t, c.store, "t")
+		e.commit("OPTIMIZE", func(snap *delta.Snapshot, entry *delta.Entry) {
+			parts := make([][]tableRow, 3)
+			entry.Removes = removeAll(snap)
+			for _, r := range entry.Removes {
+				for _, row := range e.read(r.Path) {
+					parts[*row.Offset%3] = append(parts[*row.Offset%3], row)
+				}
+			}
+			for _, part := range parts {
+				entry.Adds = append(entry.Adds, e.file(part...))
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		if got := c.offsets(0); got != "[10 11 12 13 14 15 16 17 18 19]" {
+			t.Error("there are", got)
+		}
+		version := c.topic.Version()
+		time.Sleep(time.Hour)
+		if v := c.topic.Version(); v > version+1 || version > 60 {
+			t.Error("it took", version, "versions, and went on to", v)
+		}
+	})
 }
 
 func TestATombstoneStaysForItsTimeAfterItWasFirstCleaned(t *testing.T) {

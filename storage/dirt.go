@@ -2,8 +2,10 @@ package storage
 
 import (
 	"math"
+	"slices"
 	"time"
 
+	"sluice/storage/rows"
 	"sluice/storage/upkeep"
 )
 
@@ -88,6 +90,50 @@ func (d *dirt) stopBefore(f *file) {
 			part.Through = max(min(part.Through, r.First-1), part.Dirty-1)
 		}
 	}
+}
+
+// advances reports whether anything becomes clean up to where the partitions end.
+func (d *dirt) advances() bool {
+	return slices.ContainsFunc(d.dirty, func(f *file) bool {
+		return slices.ContainsFunc(f.ranges, func(r rows.Range) bool { return d.starts(r) >= 0 })
+	})
+}
+
+// starts is the first offset of a file's range that will be cleaned, -1 if none is.
+func (d *dirt) starts(r rows.Range) int64 {
+	if r.Partition < 0 || int(r.Partition) >= len(d.partitions) {
+		return -1
+	}
+	part := &d.partitions[r.Partition]
+	if first := max(r.First, part.Dirty); first <= min(r.Last, part.Through) {
+		return first
+	}
+	return -1
+}
+
+// narrow leaves so much of one partition to be cleaned that its keys are no more than
+// most, and of dirty the files that hold it. Where an engine has interleaved the files,
+// those of no single one can be cleaned before the others' older records.
+func (d *dirt) narrow(most int64) {
+	partition, from := int32(-1), int64(0)
+	for _, f := range d.dirty {
+		for _, r := range f.ranges {
+			first := d.starts(r)
+			if first >= 0 && (partition < 0 || r.Partition < partition || r.Partition == partition && first < from) {
+				partition, from = r.Partition, first
+			}
+		}
+	}
+	for i := range d.partitions {
+		if part := &d.partitions[i]; int32(i) == partition {
+			part.Through = min(part.Through, from+most-1)
+		} else {
+			part.Through = part.Dirty - 1
+		}
+	}
+	d.dirty = slices.DeleteFunc(d.dirty, func(f *file) bool {
+		return !slices.ContainsFunc(f.ranges, func(r rows.Range) bool { return d.starts(r) >= 0 })
+	})
 }
 
 // cleanable reports whether a dirty file can be cleaned now: nothing in it is at or
