@@ -112,8 +112,9 @@ func (d *dirt) starts(r rows.Range) int64 {
 }
 
 // narrow leaves so much of one partition to be cleaned that its keys are no more than
-// most, and of dirty the files that hold it. Where an engine has interleaved the files,
-// those of no single one can be cleaned before the others' older records.
+// most, and of dirty the files that hold records of it up to there, cleaned before or
+// not. Where an engine has interleaved the files, none can be cleaned before the
+// others' older records.
 func (d *dirt) narrow(most int64) {
 	partition, from := int32(-1), int64(0)
 	for _, f := range d.dirty {
@@ -124,15 +125,17 @@ func (d *dirt) narrow(most int64) {
 			}
 		}
 	}
+	through := int64(-1)
 	for i := range d.partitions {
 		if part := &d.partitions[i]; int32(i) == partition {
 			part.Through = min(part.Through, from+most-1)
+			through = part.Through
 		} else {
 			part.Through = part.Dirty - 1
 		}
 	}
 	d.dirty = slices.DeleteFunc(d.dirty, func(f *file) bool {
-		return !slices.ContainsFunc(f.ranges, func(r rows.Range) bool { return d.starts(r) >= 0 })
+		return !slices.ContainsFunc(f.ranges, func(r rows.Range) bool { return r.Partition == partition && r.First <= through })
 	})
 }
 
