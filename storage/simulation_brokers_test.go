@@ -60,6 +60,9 @@ func (b *simBroker) start() {
 		})
 		cancel()
 		if err == nil {
+			if life.random.IntN(2) == 0 {
+				ts.env.cleanLimits.keys = 2 + life.random.IntN(20)
+			}
 			life.Topics = ts
 			b.mu.Lock()
 			b.life = life
@@ -238,7 +241,8 @@ func (s *simulation) known(name string, info TopicInfo) *simTopic {
 	if k == nil {
 		k = &simTopic{
 			name: name, id: info.ID, partitions: 1, acked: map[simPlace]string{}, seen: map[simPlace]string{},
-			attempts: map[string]int{}, once: map[string]bool{}, logStart: map[int32][2]int64{},
+			attempts: map[string]int{}, once: map[string]bool{}, logStart: map[int32][2]int64{}, shown: map[int32]int64{},
+			first: map[string]time.Time{}, deletable: map[simPlace]bool{}, erased: map[simPlace]bool{}, forgotten: map[string]bool{}, inserted: map[string]bool{},
 		}
 		s.topics[info.ID] = k
 	}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"sluice/protocol/record"
 	"sluice/storage/delta"
-	"sluice/storage/rows"
 )
 
 // rest sleeps between two works of a client: mostly not at all or briefly, now and
@@ -42,14 +40,6 @@ func (s *simulation) rest(random *rand.Rand) bool {
 
 func simName(random *rand.Rand) string { return fmt.Sprint("topic", random.IntN(simNames)) }
 
-// value makes a value that nobody else sends.
-func (s *simulation) value(who string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.values++
-	return fmt.Sprint(who, s.values)
-}
-
 // sending notes that values are on their way.
 func (s *simulation) sending(k *simTopic, once bool, values []string) {
 	s.mu.Lock()
@@ -57,6 +47,9 @@ func (s *simulation) sending(k *simTopic, once bool, values []string) {
 	for _, v := range values {
 		k.attempts[v]++
 		k.once[v] = once
+		if k.first[v].IsZero() {
+			k.first[v] = time.Now()
+		}
 	}
 }
 
@@ -115,16 +108,16 @@ func definite(err error) bool {
 func (s *simulation) plainProducer(random *rand.Rand) {
 	for s.rest(random) {
 		name := simName(random)
-		values := []string{s.value("plain")}
+		values := []string{s.record(name, "plain", random)}
 		for range random.IntN(3) {
-			values = append(values, s.value("plain"))
+			values = append(values, s.record(name, "plain", random))
 		}
 		for try := 0; ; try++ {
 			life, topic, k := s.topic(name, random)
 			if topic != nil {
 				partition := int32(random.IntN(int(topic.Info().Partitions)))
 				s.sending(k, false, values)
-				result, ok := life.answer(topic.Append(partition, produced(nil, values...), random.IntN(2) == 0), 30*time.Second)
+				result, ok := life.answer(topic.Append(partition, simProduced(nil, values...), random.IntN(2) == 0), 30*time.Second)
 				switch {
 				case ok && result.Err == nil:
 					s.log.Info("acknowledged", "topic", name, "values", values, "at", result.BaseOffset)
@@ -180,7 +173,7 @@ func (s *simulation) idempotentProducer(random *rand.Rand) {
 		for n := 1 + random.IntN(5); len(flight) < n && !s.over(); {
 			b := &simBatch{sequence: producer.Sequence, base: -1}
 			for range 1 + random.IntN(3) {
-				b.values = append(b.values, s.value("once"))
+				b.values = append(b.values, s.record(name, "once", random))
 			}
 			producer.Sequence += int32(len(b.values))
 			flight = append(flight, b)
@@ -194,7 +187,7 @@ func (s *simulation) idempotentProducer(random *rand.Rand) {
 			s.sending(k, true, b.values)
 			from := producer
 			from.Sequence = b.sequence
-			waits = append(waits, topic.Append(partition, produced(&from, b.values...), random.IntN(2) == 0))
+			waits = append(waits, topic.Append(partition, simProduced(&from, b.values...), random.IntN(2) == 0))
 			if random.IntN(4) == 0 {
 				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 			}
@@ -249,6 +242,7 @@ func (s *simulation) consumer(random *rand.Rand) {
 			s.expected("offsets", err)
 			continue
 		}
+		s.checkStart(k, partition, offsets.LogStart)
 		at := offsets.LogStart + random.Int64N(offsets.HighWatermark-offsets.LogStart+1)
 		for range 1 + random.IntN(20) {
 			now := s.broker(name, random)
@@ -285,7 +279,7 @@ func (s *simulation) fetch(life *simLife, topic *Topic, k *simTopic, partition i
 	defer s.mu.Unlock()
 	for _, data := range read.Batches {
 		batch := record.Batch(data)
-		if batch.BaseOffset() > *at || batch.LastOffset() < *at {
+		if dense := s.kinds[k.name].dense(); dense && batch.BaseOffset() > *at || batch.LastOffset() < *at {
 			s.fail("asked %s-%d for %d, got %d to %d", k.name, partition, *at, batch.BaseOffset(), batch.LastOffset())
 		}
 		for offset, v := range values(s.t, batch) {
@@ -312,11 +306,7 @@ func (s *simulation) createTopic(name string, random *rand.Rand) {
 	}
 	ctx, cancel := life.request(20 * time.Second)
 	defer cancel()
-	config := map[string]string{
-		"sluice.table.history.ms": "3600000", "sluice.table.deleted.files.ms": "600000",
-		"sluice.commit.interval.ms": []string{"0", "5", "50", "-1"}[random.IntN(4)],
-	}
-	info, err := life.Create(ctx, name, 1+int32(random.IntN(3)), config, false)
+	info, err := life.Create(ctx, name, 1+int32(random.IntN(3)), s.kinds[name].config(random), false)
 	if err != nil && !errors.Is(err, ErrTopicExists) {
 		if !errors.Is(err, delta.ErrFenced) {
 			s.expected("creating "+name, err)
@@ -352,6 +342,9 @@ func (s *simulation) administrator(random *rand.Rand) {
 		ctx, cancel := life.request(20 * time.Second)
 		switch random.IntN(10) {
 		case 0, 1, 2:
+			if s.kinds[name].open {
+				break // an inserted row could go that nobody has seen
+			}
 			s.deleteRecords(ctx, topic, k, random)
 		case 3, 4:
 			info := topic.Info()
@@ -362,9 +355,15 @@ func (s *simulation) administrator(random *rand.Rand) {
 			}
 		case 5, 6, 7:
 			// Drawn here: the change is made on the committer's goroutine, also after we gave up.
-			interval := []string{"0", "5", "20", "100"}[random.IntN(4)]
+			key, value := "sluice.commit.interval.ms", []string{"0", "5", "20", "100"}[random.IntN(4)]
+			switch random.IntN(4) {
+			case 0:
+				key, value = "sluice.table.writers", []string{"any", "sluice"}[random.IntN(2)]
+			case 1:
+				key, value = configYieldUntil, fmt.Sprint(time.Now().Add(time.Duration(random.IntN(60))*time.Second).UnixMilli())
+			}
 			topic.Alter(ctx, func(own map[string]string) (map[string]string, error) {
-				own["sluice.commit.interval.ms"] = interval
+				own[key] = value
 				return own, nil
 			})
 		case 8:
@@ -409,80 +408,4 @@ func (s *simulation) deleteTopic(ctx context.Context, life *simLife, name string
 		s.count("deletions")
 	}
 	return err == nil
-}
-
-// engine rewrites some files of a table now and then, as OPTIMIZE or a Z-order do:
-// without tags, the offsets interleaved.
-func (s *simulation) engine(random *rand.Rand) {
-	for s.rest(random) {
-		time.Sleep(time.Duration(random.ExpFloat64() * float64(5*time.Second)))
-		if err := s.optimize(simName(random), random); err != nil {
-			s.fail("engine: %v", err)
-		}
-	}
-}
-
-func (s *simulation) optimize(name string, random *rand.Rand) error {
-	ctx := context.Background()
-	store := s.store.Handle()
-	log := delta.NewLog(store, name, delta.Options{Window: simWindow})
-	snap, err := log.Open(ctx, nil)
-	if err != nil || len(snap.Files) < 4 {
-		return nil // not made yet, or cleaned up meanwhile
-	}
-	e := &delta.Entry{Version: snap.Version + 1, Info: &delta.CommitInfo{
-		Timestamp: snap.NextTimestamp(time.Now()), Operation: "OPTIMIZE", TxnID: s.value("engine"),
-	}}
-	parts := make([][]rows.Batch, 1+random.IntN(3))
-	for _, remove := range removeAll(snap) {
-		if random.IntN(3) == 0 || len(e.Removes) > 40 {
-			continue
-		}
-		f := &file{key: name + "/" + remove.Path, size: remove.Size}
-		r, err := rows.Open(ctx, f.size, source(store, f))
-		if err != nil {
-			return nil // deleted with its topic
-		}
-		ranges, err := r.Ranges(ctx)
-		if err != nil {
-			return err
-		}
-		for _, rng := range ranges {
-			batches, err := r.Read(ctx, rng.Partition, rng.First, rows.Limits{MaxBytes: 1 << 28, BatchBytes: 1})
-			if err != nil {
-				return err
-			}
-			for _, b := range batches {
-				p := random.IntN(len(parts))
-				parts[p] = append(parts[p], rows.Batch{Partition: rng.Partition, BaseOffset: b.First, Data: b.Data})
-			}
-		}
-		remove.DataChange = false
-		e.Removes = append(e.Removes, remove)
-	}
-	for _, part := range parts {
-		if len(part) == 0 {
-			continue
-		}
-		slices.SortFunc(part, func(a, b rows.Batch) int {
-			if a.Partition != b.Partition {
-				return int(a.Partition - b.Partition)
-			}
-			return int(a.BaseOffset - b.BaseOffset)
-		})
-		file, err := rows.NewEncoder(rows.Options{Codec: rows.Snappy}).Encode(name, part)
-		if err != nil {
-			return err
-		}
-		add := delta.Add{Path: newPath(), Size: int64(len(file.Body)), Stats: file.Stats, PartitionValues: map[string]string{}}
-		if _, err := store.Put(ctx, name+"/"+add.Path, file.Body); err != nil {
-			return err
-		}
-		e.Adds = append(e.Adds, add)
-	}
-	// An engine whose snapshot is outdated begins anew.
-	if _, foreign, err := log.Commit(ctx, e, snap.Proved); err == nil && foreign == nil {
-		s.count("rewrites by an engine")
-	}
-	return nil
 }

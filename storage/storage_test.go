@@ -145,7 +145,7 @@ func values(t *testing.T, batch record.Batch) map[int64]string {
 	it := batch.Records(body)
 	for it.Next() {
 		r := it.Record()
-		got[batch.BaseOffset()+int64(r.OffsetDelta)] = string(r.Value)
+		got[batch.BaseOffset()+int64(r.OffsetDelta)] = nameOf(t, r)
 	}
 	if err := it.Err(); err != nil {
 		t.Fatal(err)
