@@ -139,11 +139,12 @@ func loadProducers(ctx context.Context, log *delta.Log, snap *delta.Snapshot, pa
 // version that it does not cover.
 func loadState(ctx context.Context, log *delta.Log, snap *delta.Snapshot, partitions int32, ps *producers) (from int64, err error) {
 	var newest string
+	var version int64
 	prefix := log.Table() + "/" + stateFolder
 	_, err = object.All(ctx, log.Store(), object.ListRequest{Prefix: prefix}, func(info object.Info) error {
-		version, err := strconv.ParseInt(strings.TrimPrefix(info.Key, prefix), 10, 64)
-		if err == nil && version <= snap.Version {
-			newest = info.Key
+		n, err := strconv.ParseInt(strings.TrimPrefix(info.Key, prefix), 10, 64)
+		if err == nil && n >= 0 && n <= snap.Version {
+			newest, version = info.Key, n
 		}
 		return nil
 	})
@@ -154,18 +155,38 @@ func loadState(ctx context.Context, log *delta.Log, snap *delta.Snapshot, partit
 		// No checkpoint of ours yet, so nothing is cleaned up: begin where the log does.
 		return max(0, snap.Version-maxReplay), nil
 	}
-	o, err := log.Store().Get(ctx, newest, object.Range{})
+	o, err := log.Store().Get(ctx, newest, object.Range{Length: maxStateBytes + 1})
 	if err != nil {
 		return 0, err
 	}
-	var s stateSnapshot
-	if err := json.Unmarshal(o.Body, &s); err != nil {
-		return 0, fmt.Errorf("%w: %s: %w", delta.ErrCorrupt, newest, err)
+	s, err := parseState(version, o.Body)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", newest, err)
 	}
 	if s.Table == snap.Metadata.ID {
 		ps.learn(s.Producers, partitions)
 	}
 	return s.Version + 1, nil
+}
+
+// maxStateBytes is far above what maxProducers take.
+const maxStateBytes = 64 << 20
+
+// parseState reads the state snapshot of a version. One that speaks of another would
+// have entries skipped, or be read from where there never were any.
+func parseState(version int64, body []byte) (s stateSnapshot, err error) {
+	switch {
+	case len(body) > maxStateBytes:
+		err = fmt.Errorf("more than %d bytes", maxStateBytes)
+	case json.Unmarshal(body, &s) != nil:
+		err = errors.New("malformed")
+	case s.Version != version:
+		err = fmt.Errorf("of version %d", s.Version)
+	}
+	if err != nil {
+		return stateSnapshot{}, fmt.Errorf("%w: state snapshot: %w", delta.ErrCorrupt, err)
+	}
+	return s, nil
 }
 
 // maxReplay bounds the entries read for producer state where there is no state

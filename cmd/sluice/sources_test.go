@@ -126,3 +126,50 @@ func FuzzParseProperties(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSettings: whatever a file and the environment say, the settings are usable or an error.
+func FuzzSettings(f *testing.F) {
+	f.Add("sluice.store=s3://b/p\nlisteners=A://:1,B://[::1]:2", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=A:PLAINTEXT,B:PLAINTEXT")
+	f.Add("log.retention.hours=-1\nnum.partitions=99999999999", "SLUICE_HTTP=off")
+	f.Add("advertised.listeners=PLAINTEXT://h:9", "KAFKA_CFG_NODE_ID=x")
+	f.Fuzz(func(t *testing.T, file, variable string) {
+		pairs, err := parseProperties(file)
+		if err != nil {
+			return
+		}
+		src := sources{file: pairs, path: "fuzz", environ: []string{variable}}
+		properties, err := src.merge()
+		if err != nil {
+			return
+		}
+		s, err := newSettings(properties)
+		if err != nil {
+			return
+		}
+		if len(s.broker.Listeners) == 0 || s.broker.NumPartitions < 1 {
+			t.Errorf("%+v", s.broker)
+		}
+		u, err := parseStore(s.store)
+		if err != nil {
+			return
+		}
+		if b := newBounds(s, u, 512<<20); b.pending <= 0 || b.produce <= 0 {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
+func FuzzParseStore(f *testing.F) {
+	for _, s := range []string{"s3://b/p", "file:///d", "d", "mem://x", "s3:b", "file://h/d", "s3://", "s3://b/../x", "file:///%zz"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := parseStore(s)
+		if err != nil {
+			return
+		}
+		if u.scheme != "file" && u.scheme != "s3" && u.scheme != "mem" || u.scheme == "file" && u.path == "" {
+			t.Errorf("%q is %+v", s, u)
+		}
+	})
+}

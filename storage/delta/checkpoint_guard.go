@@ -32,6 +32,25 @@ const (
 
 func unfolds(what string) error { return fmt.Errorf("%w: unfolds to too many %s", ErrCorrupt, what) }
 
+// OpenParquet opens a file of actions or of small rows, whoever wrote it: its claims are
+// in proportion to its size, so that what the library makes of it is, too. The
+// library may still panic over it. Errors wrap ErrCorrupt, or say what is not supported.
+func OpenParquet(body []byte) (*parquet.File, error) {
+	if err := checkFooter(body); err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(bytes.NewReader(body), int64(len(body)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	// A row takes some bytes, however well it is compressed. This keeps a small file from
+	// claiming a lot of memory.
+	if file.NumRows() < 0 || file.NumRows() > int64(len(body)) {
+		return nil, fmt.Errorf("%w: %d rows in %d bytes", ErrCorrupt, file.NumRows(), len(body))
+	}
+	return file, checkPages(file, body)
+}
+
 // checkpointBudget bounds what the pages of a checkpoint unfold to.
 type checkpointBudget struct{ bytes, values int64 }
 

@@ -1,13 +1,10 @@
 package delta
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
-
-	"github.com/parquet-go/parquet-go"
 
 	"sluice/storage/object"
 )
@@ -67,19 +64,8 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 			err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, r, debug.Stack())
 		}
 	}()
-	if err := checkFooter(body); err != nil {
-		return err
-	}
-	file, err := parquet.OpenFile(bytes.NewReader(body), int64(len(body)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	file, err := OpenParquet(body)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	// A row is an action and takes some bytes, however well it is compressed. This
-	// keeps a small file from claiming a lot of memory.
-	if file.NumRows() < 0 || file.NumRows() > int64(len(body)) {
-		return fmt.Errorf("%w: %d rows in %d bytes", ErrCorrupt, file.NumRows(), len(body))
-	}
-	if err := checkPages(file, body); err != nil {
 		return err
 	}
 	budget := newCheckpointBudget(len(body))

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
+
+	"sluice/storage/delta"
 )
 
 // encode writes rows as a Parquet file that every Delta engine reads: data pages
@@ -23,14 +25,14 @@ func encode[R any](rows []R) ([]byte, error) {
 }
 
 // decode reads a file's rows. Bytes that are not such a file are an error, also
-// where the library panics over them.
+// where the library panics over them, and take memory in proportion to their number.
 func decode[R any](body []byte) (rows []R, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("malformed parquet file: %v", p)
 		}
 	}()
-	file, err := parquet.OpenFile(bytes.NewReader(body), int64(len(body)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	file, err := delta.OpenParquet(body)
 	if err != nil {
 		return nil, err
 	}
