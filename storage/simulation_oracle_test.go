@@ -129,13 +129,14 @@ func (m *missing) excused(place simPlace, value string) bool {
 	if newer(m.topic.acked) || newer(m.topic.seen) || newer(m.held) {
 		return true
 	}
-	// A tombstone whose producer was not answered has come and gone.
-	known := map[string]bool{}
+	// A tombstone has come and gone whose producer was not answered: that of an idempotent
+	// one is nowhere else than where it was acknowledged, others' may be there as well.
+	acked := map[string]int{}
 	for _, v := range m.topic.acked {
-		known[v] = true
+		acked[v]++
 	}
 	for v, n := range m.topic.attempts {
-		if k, tombstone := parseValue(v); n > 0 && tombstone && k == key && !known[v] {
+		if k, tombstone := parseValue(v); tombstone && k == key && n > acked[v] && (acked[v] == 0 || !m.topic.once[v]) {
 			return true
 		}
 	}
