@@ -127,7 +127,8 @@ func (ts *Topics) look(row catalogueRow) (again time.Time, err error) {
 	if err != nil || !due {
 		return again, err
 	}
-	return again, ts.keep(ctx, row.Name)
+	// What that has left (files that it replaced, or uploaded in vain) is for later looks.
+	return time.Now().Add(lookAgainMin), ts.keep(ctx, row.Name)
 }
 
 // due reports whether a table needs upkeep that nobody has done, and when to look again.
