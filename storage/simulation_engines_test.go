@@ -80,7 +80,9 @@ func (s *simulation) optimize(name string, random *rand.Rand) error {
 		}
 		placed := int64(0)
 		for _, rng := range ranges {
-			placed += rng.Rows
+			if rng.Last < snap.Txns[nextOffsetApp(snap.Metadata.ID, rng.Partition)].Version {
+				placed += rng.Rows
+			}
 		}
 		if placed < r.Rows() {
 			continue // inserted: not to be written from batches
