@@ -23,9 +23,6 @@ const (
 	// arrivedSize bounds the requests of a connection that are read but not begun.
 	// It is small: what waits there is behind a request that runs alone.
 	arrivedSize = 16
-	// preambleRead is how much of a frame's size its preamble makes up: API key and
-	// version.
-	preambleRead = 4
 	// readBuffer holds small requests, so that each costs one read of the socket.
 	readBuffer = 4 << 10
 	// freeFrame is up to which size a request of an API other than Produce needs
