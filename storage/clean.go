@@ -26,6 +26,9 @@ import (
 // merging of small files (compact.go), which leaves clean files alone.
 
 const (
+	// cleanNext is the pause before a cleaning goes on that has not done all: one whose
+	// files others have changed must not run hot.
+	cleanNext = time.Second
 	// cleanRetry is how long a topic whose cleaning has failed is left alone, and
 	// cleanDamaged if it was for a file that will not be read better soon.
 	cleanRetry   = time.Minute
@@ -76,7 +79,7 @@ func (ts *Topics) clean() {
 				t.env.log.Warn("cleaning is put off", "topic", t.name, "for", rest, "err", err)
 			}
 			if more {
-				next = 0
+				next = cleanNext
 			}
 		}
 		timer.Reset(next)

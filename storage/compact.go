@@ -29,6 +29,8 @@ const (
 	compactRest = 3
 	// compactRetry is how long it rests after a failure.
 	compactRetry = time.Minute
+	// compactOutdated is how long it rests when others have changed its files.
+	compactOutdated = time.Second
 	// compactDeadline bounds one rewriting, with compactPerMiB for each MiB of files.
 	compactDeadline = 2 * time.Minute
 	compactPerMiB   = time.Second
@@ -142,8 +144,12 @@ func (t *Topic) compactOnce() (rest time.Duration, more bool) {
 		return 0, false
 	case len(files) == 0:
 		return compactRetry, false // who reads the topic hears of the error
-	case err != nil && !errors.Is(err, errOutdated):
+	case errors.Is(err, errOutdated):
+		rest = max(rest, compactOutdated)
+	case err != nil:
 		rest = max(rest, t.leaveOut(files, err))
+	case len(adds) >= len(files):
+		t.notAgain(adds)
 	}
 	return rest, true
 }
@@ -172,6 +178,18 @@ func (t *Topic) mergingEnds() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.merging)
+}
+
+// notAgain leaves files alone that were made of no more than as many: merging them
+// again would go on for ever.
+func (t *Topic) notAgain(adds []delta.Add) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range adds {
+		if f := t.index.files[delta.FileName(adds[i].Path)]; f != nil {
+			f.alone = true
+		}
+	}
 }
 
 func bytesOf(files []*file) (total int64) {
