@@ -81,7 +81,7 @@ func TestAFileThatAnotherWriterHasVacuumedIsLookedForElsewhere(t *testing.T) {
 		r := start(t, store, Options{TailBytes: 1})
 		topic := r.open("t", 1)
 		numbers(t, topic, 0, 20)
-		r.env.blocks.written = bodies{}
+		r.env.blocks.written.forget()
 		e := newEngine(t, store.Handle(), "t")
 		e.vacuum(e.optimize())
 		if got := consume(t, topic, 0, 0); len(got) != 20 {

@@ -92,6 +92,7 @@ func TestALeaderThatWasOvertakenSweepsNothing(t *testing.T) {
 			mustAppend(t, leader, 0, "x")
 		}
 		time.Sleep(25*time.Hour - time.Minute)
+		synctest.Wait() // what tends topics is at rest
 		stale.sweep = sweep{next: time.Now(), version: -1}
 		if err := stale.sweepOrphans(t.Context(), time.Now()); err == nil && stale.reason() == nil {
 			t.Error("it swept")
