@@ -99,9 +99,6 @@ func (t *Table) Topic() string { return t.topic }
 // State is what the table says of its topic at the version that was loaded last.
 func (t *Table) State() storage.TableState { return t.state }
 
-// Version is the version that was loaded last.
-func (t *Table) Version() int64 { return t.snap.Version }
-
 // sync brings the snapshot to the tip of the log.
 func (t *Table) sync(ctx context.Context) error {
 	err := t.log.Follow(ctx, t.snap, t.check)

@@ -206,7 +206,7 @@ func nothing(place, string) bool { return false }
 // follow has the broker meet the newest entry, as the commands do.
 func (l *live) follow() {
 	l.t.Helper()
-	version := l.open(Options{}).Version()
+	version := l.open(Options{}).snap.Version
 	if _, err := l.topic().OffsetAtVersion(l.t.Context(), 0, version); err != nil {
 		l.t.Fatal(err)
 	}

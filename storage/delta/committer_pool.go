@@ -1,0 +1,94 @@
+package delta
+
+import (
+	"context"
+	"time"
+)
+
+// How a closed pool becomes a data file in the store.
+
+// seal closes the filling pool (c.mu is held) and starts its encoding and upload.
+func (c *Committer[T]) seal(now time.Time, due bool) {
+	s := &sealed[T]{pool: c.filling, due: due}
+	c.filling = pool[T]{}
+	c.sealed = append(c.sealed, s)
+	c.options.Observe(PhasePool, now.Sub(s.first))
+	go c.upload(s)
+}
+
+// upload encodes a pool and puts its file, for as long as it takes. Between its
+// start and its answer on c.uploaded it alone touches s.add and s.err.
+func (c *Committer[T]) upload(s *sealed[T]) {
+	began := time.Now()
+	file, err := c.hooks.Encode(c.ctx, s.items)
+	if err != nil {
+		c.answer(s, nil, err)
+		return
+	}
+	encoded := time.Now()
+	c.options.Observe(PhaseEncode, encoded.Sub(began))
+	if file == nil { // nothing but actions
+		c.answer(s, &Add{}, nil)
+		return
+	}
+	key, err := c.log.DataKey(file.Path)
+	if err != nil {
+		c.answer(s, nil, err)
+		return
+	}
+	var stored time.Time
+	for delay := retryMin; ; delay = min(2*delay, retryMax) {
+		if stored, err = c.putFile(key, file.Body); err == nil {
+			break
+		}
+		if c.ctx.Err() != nil {
+			c.answer(s, nil, ErrStopping)
+			return
+		}
+		c.options.Log.Warn("upload of a data file is retried", "table", c.log.Table(), "file", file.Path, "in", delay, "err", err)
+		sleep(c.ctx, delay)
+	}
+	c.options.Observe(PhaseUpload, time.Since(encoded))
+	s.stored = stored
+	c.answer(s, &Add{
+		Path: file.Path, PartitionValues: map[string]string{}, Size: int64(len(file.Body)),
+		DataChange: true, Stats: file.Stats, Tags: file.Tags,
+	}, nil)
+}
+
+// putFile makes one attempt to put a data file, which is hedged like that of an
+// entry if it is small. A store that hangs must not hang the table: the attempt is
+// bounded, and the same bytes are put again.
+func (c *Committer[T]) putFile(key string, body []byte) (stored time.Time, err error) {
+	ctx, cancel := context.WithTimeout(c.ctx, putDeadline+time.Duration(len(body))*time.Second/minPutRate)
+	defer cancel()
+	return c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
+		return c.log.Store().Put(ctx, key, body)
+	})
+}
+
+func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
+	c.mu.Lock()
+	s.add, s.err, s.ready = add, err, time.Now()
+	c.mu.Unlock()
+	select {
+	case c.uploaded <- s:
+	case <-c.done:
+	}
+}
+
+// age is how long ago t was, by the clock that says more: the monotonic one stands
+// still while a machine sleeps, the other one can be set back.
+func age(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
