@@ -7,17 +7,16 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/integration/setup"
 )
 
 // stopTimeout bounds the orderly end of a process; sluice drains within 20 s.
@@ -159,22 +158,14 @@ func (l *lines) tail(n int) string {
 
 func (l *lines) String() string { return l.tail(1 << 30) }
 
-// freePort is a port of the loopback interface that nobody has. It lies below
-// the range that the kernel takes ports of outgoing connections from: a broker
-// that restarts must get the same one again.
-func freePort(t *testing.T) int {
+// freeAddress is an address of the loopback interface whose port nobody has.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		ln.Close()
-		return port
+	address, err := setup.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port between 20000 and 32000")
-	return 0
+	return address
 }
 
 // scanLines calls f for each line of text.

@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/integration/setup"
 )
 
 // refuseTimeout bounds how long a broker takes to say that it can not start.
@@ -47,11 +49,9 @@ func requireRefused(t *testing.T, s store, address string, words ...string) {
 	}
 }
 
-func anyAddress(t *testing.T) string { return "127.0.0.1:" + strconv.Itoa(freePort(t)) }
-
 func TestASecondBrokerOnADirectoryOrPortIsRefused(t *testing.T) {
 	b := startSluice(t, directory(t))
-	requireRefused(t, b.store, anyAddress(t), "another sluice serves it", strconv.Itoa(b.cmd.Process.Pid), "--store")
+	requireRefused(t, b.store, freeAddress(t), "another sluice serves it", strconv.Itoa(b.cmd.Process.Pid), "--store")
 	requireRefused(t, directory(t), b.address, "address already in use", b.address, "--listeners")
 	// The first goes on.
 	cl := connect(t, b, kgo.AllowAutoTopicCreation())
@@ -61,7 +61,7 @@ func TestASecondBrokerOnADirectoryOrPortIsRefused(t *testing.T) {
 func TestADirectoryThatCanNotBeWrittenIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "not a directory")
-	requireRefused(t, store{url: file}, anyAddress(t), file, "is not a directory")
+	requireRefused(t, store{url: file}, freeAddress(t), file, "is not a directory")
 
 	path := filepath.Join(t.TempDir(), "locked")
 	if err := os.Mkdir(path, 0o555); err != nil {
@@ -70,24 +70,24 @@ func TestADirectoryThatCanNotBeWrittenIsRefused(t *testing.T) {
 	if os.Geteuid() == 0 {
 		path = "/sys/sluice" // where not even root makes one
 	}
-	requireRefused(t, store{url: path}, anyAddress(t), path)
+	requireRefused(t, store{url: path}, freeAddress(t), path)
 }
 
 func TestAStoreThatDeniesOrIsNotThereIsRefused(t *testing.T) {
 	m := startMinIO(t)
 	s := m.store("lake/kafka")
-	address := anyAddress(t)
+	address := freeAddress(t)
 
 	t.Run("a wrong secret", func(t *testing.T) {
-		s.env = m.credentials(minioUser, "wrong-secret")
+		s.env = m.credentials(setup.MinIOUser, "wrong-secret")
 		requireRefused(t, s, address, "credentials", "AWS_SECRET_ACCESS_KEY", "s3://lake")
 	})
 	t.Run("an unknown key", func(t *testing.T) {
-		s.env = m.credentials("nobody", minioPassword)
+		s.env = m.credentials("nobody", setup.MinIOPassword)
 		requireRefused(t, s, address, "credentials", "AWS_ACCESS_KEY_ID")
 	})
 	t.Run("no server", func(t *testing.T) {
-		s.env = append(m.credentials(minioUser, minioPassword), "AWS_ENDPOINT_URL=http://"+anyAddress(t))
+		s.env = append(m.credentials(setup.MinIOUser, setup.MinIOPassword), "AWS_ENDPOINT_URL=http://"+freeAddress(t))
 		requireRefused(t, s, address, "cannot be reached", "AWS_ENDPOINT_URL")
 	})
 	t.Run("a missing bucket and no right to create it", func(t *testing.T) {
@@ -114,7 +114,7 @@ func (m *minio) session(t *testing.T, policy string) []string {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	sum := sha256.Sum256([]byte(form))
-	who := aws.Credentials{AccessKeyID: minioUser, SecretAccessKey: minioPassword}
+	who := aws.Credentials{AccessKeyID: setup.MinIOUser, SecretAccessKey: setup.MinIOPassword}
 	if err := v4.NewSigner().SignHTTP(t.Context(), who, req, hex.EncodeToString(sum[:]), "sts", "us-east-1", time.Now()); err != nil {
 		t.Fatal(err)
 	}

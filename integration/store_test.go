@@ -4,12 +4,12 @@ package integration
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/integration/setup"
 )
 
 // store is where a broker keeps its topics, and how others get there.
@@ -48,11 +48,6 @@ func directory(t *testing.T) store {
 	return store{name: "directory", url: filepath.Join(t.TempDir(), "store")}
 }
 
-const (
-	minioUser     = "integration"
-	minioPassword = "integration-secret"
-)
-
 // minio is a running MinIO with one drive.
 type minio struct {
 	*process
@@ -62,7 +57,7 @@ type minio struct {
 // startMinIO starts a MinIO with an empty drive that ends with the test.
 func startMinIO(t *testing.T) *minio {
 	t.Helper()
-	m := &minio{address: "127.0.0.1:" + strconv.Itoa(freePort(t)), drive: t.TempDir()}
+	m := &minio{address: freeAddress(t), drive: t.TempDir()}
 	m.restart(t)
 	return m
 }
@@ -70,10 +65,12 @@ func startMinIO(t *testing.T) *minio {
 // restart starts the server once more: same drive, same port.
 func (m *minio) restart(t *testing.T) {
 	t.Helper()
-	env := []string{"MINIO_ROOT_USER=" + minioUser, "MINIO_ROOT_PASSWORD=" + minioPassword,
-		"MINIO_BROWSER=off", "MINIO_CALLHOME_ENABLE=off", "MINIO_UPDATE=off", "HOME=" + t.TempDir()}
-	m.process = start(t, "minio", env, minioBinary(t), "server", "--quiet", "--address", m.address, m.drive)
-	m.process.ready(t, "http://"+m.address+"/minio/health/cluster")
+	server, err := setup.MinIO(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.process = start(t, "minio", setup.MinIOEnv(t.TempDir()), server, "server", "--quiet", "--address", m.address, m.drive)
+	m.process.ready(t, setup.MinIOReady(m.address))
 }
 
 // ready waits until a URL of the process answers 200.
@@ -107,17 +104,12 @@ func (m *minio) store(path string) store {
 		default:
 		}
 	}
-	return store{name: "MinIO", url: "s3://" + path, env: m.credentials(minioUser, minioPassword), wake: wake}
+	return store{name: "MinIO", url: "s3://" + path, env: m.credentials(setup.MinIOUser, setup.MinIOPassword), wake: wake}
 }
 
-// credentials is the environment of a client of this server. Profiles of the
-// user who runs the tests stay out.
+// credentials is the environment of a client of this server.
 func (m *minio) credentials(user, password string) []string {
-	return []string{
-		"AWS_ENDPOINT_URL=http://" + m.address, "AWS_ALLOW_HTTP=true", "AWS_REGION=us-east-1",
-		"AWS_ACCESS_KEY_ID=" + user, "AWS_SECRET_ACCESS_KEY=" + password, "AWS_SESSION_TOKEN=",
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
-	}
+	return setup.S3Env(m.address, user, password)
 }
 
 // sluice is a running `sluice serve`.
@@ -143,8 +135,8 @@ func newSluice(t *testing.T, s store, args ...string) *sluice {
 	t.Helper()
 	b := &sluice{store: s, binary: binary, args: args}
 	t.Cleanup(func() { checkTables(t, s.direct()) }) // when the broker has ended
-	b.address = "127.0.0.1:" + strconv.Itoa(freePort(t))
-	b.http = "127.0.0.1:" + strconv.Itoa(freePort(t))
+	b.address = freeAddress(t)
+	b.http = freeAddress(t)
 	return b
 }
 

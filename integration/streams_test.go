@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -94,7 +93,7 @@ func (r *toolRow) streams() {
 // read a file into a topic and write the topic into another file.
 func (r *toolRow) connect() {
 	dir := r.t.TempDir()
-	port := strconv.Itoa(freePort(r.t))
+	_, port, _ := strings.Cut(freeAddress(r.t), ":")
 	in, out := filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
 	config := filepath.Join(dir, "worker.properties")
 	if err := os.WriteFile(config, []byte(strings.Join([]string{

@@ -10,24 +10,6 @@ import (
 	"testing"
 )
 
-// minioVersion is the last of MinIO's public history, which the Go proxy has.
-const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
-
-// minioBinary is MinIO, built from its source (which is under the AGPL: it is a
-// program beside ours and never linked). SLUICE_TEST_MINIO names a built one and
-// saves minutes.
-func minioBinary(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("SLUICE_TEST_MINIO"); path != "" {
-		return path
-	}
-	dir := installed(t, "minio", minioVersion, func(t *testing.T, dir string) {
-		sh(t, dir, []string{"GOBIN=" + dir, "GOFLAGS=", "CGO_ENABLED=0"},
-			"go", "install", "-trimpath", "-ldflags=-s -w", "github.com/minio/minio@"+minioVersion)
-	})
-	return filepath.Join(dir, "minio")
-}
-
 // python is the interpreter of a virtual environment with the packages of
 // FOLDER/requirements.txt.
 func python(t *testing.T, folder string) string {
