@@ -2,12 +2,10 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
 
@@ -16,16 +14,17 @@ type simBroker struct {
 	s      *simulation
 	number int
 
-	mu      sync.Mutex
-	life    *simLife // nil while it is down
-	share   float64  // of its requests that fail
-	resumed chan struct{}
+	mu    sync.Mutex
+	life  *simLife  // nil while it is down
+	line  *mem.Line // of the newest process, which may not be up yet
+	share float64   // of its requests that fail
 }
 
 // simLife is one process of a broker.
 type simLife struct {
 	*Topics
 	store  *mem.Store
+	line   *mem.Line
 	random *rand.Rand
 	dead   chan struct{} // closed when it is killed: nothing gets in or out
 	closed chan struct{} // closed when it was stopped
@@ -51,8 +50,13 @@ func (b *simBroker) start() {
 		b.s.mu.Lock()
 		b.s.counts["starts"]++
 		life.random = rand.New(rand.NewPCG(b.s.seed, uint64(10_000+b.s.counts["starts"])))
+		life.line = b.s.weather.Line(b.s.seed, uint64(20_000+b.s.counts["starts"]))
 		b.s.mu.Unlock()
-		life.store.SetFaults(func(r mem.Request) mem.Fault { return b.fault(life, r) })
+		life.store.SetFaults(life.line.Fault)
+		b.mu.Lock()
+		b.line = life.line
+		b.line.Trouble(b.share)
+		b.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		ts, err := Open(ctx, life.store, Options{
 			Window: simWindow, CommitInterval: 5 * time.Millisecond, Log: b.s.log.With("broker", b.number),
@@ -85,6 +89,7 @@ func (b *simBroker) kill() {
 		return
 	}
 	b.s.count("kills")
+	life.line.Cut()
 	close(life.dead)
 	// Its goroutines have to end some time: not before long, and without the store.
 	b.s.clients.Go(func() {
@@ -116,8 +121,7 @@ func (b *simBroker) stop(within time.Duration) {
 func (b *simBroker) pause() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.resumed == nil {
-		b.resumed = make(chan struct{})
+	if b.line.Pause() {
 		b.s.count("pauses")
 	}
 }
@@ -125,9 +129,8 @@ func (b *simBroker) pause() {
 func (b *simBroker) resume() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.resumed != nil {
-		close(b.resumed)
-		b.resumed = nil
+	if b.line != nil {
+		b.line.Resume()
 	}
 }
 
@@ -136,58 +139,9 @@ func (b *simBroker) trouble(share float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.share = share
-}
-
-// fault decides what becomes of a request.
-func (b *simBroker) fault(life *simLife, r mem.Request) mem.Fault {
-	b.mu.Lock()
-	resumed, share := b.resumed, b.share
-	x, y, kind := life.random.Float64(), life.random.Float64(), life.random.IntN(100)
-	b.mu.Unlock()
-	if resumed != nil {
-		select {
-		case <-resumed:
-		case <-life.dead:
-		}
+	if b.line != nil {
+		b.line.Trouble(share)
 	}
-	select {
-	case <-life.dead:
-		return mem.Fault{Outcome: mem.Hang}
-	default:
-	}
-	b.s.mu.Lock()
-	outage := b.s.outage
-	b.s.mu.Unlock()
-	f := mem.Fault{Delay: time.Duration(y * y * y * float64(20*time.Millisecond)), Err: fmt.Errorf("%w: %s %s", mem.ErrInjected, r.Kind, r.Key)}
-	read := r.Kind == object.KindGet || r.Kind == object.KindList
-	if time.Now().Before(outage) {
-		f.Delay, f.Outcome = time.Duration(y*float64(time.Second)), mem.Refuse
-		return f
-	}
-	if r.Kind != object.KindCreate {
-		share /= 10 // stores retry these by themselves
-	}
-	if x >= share {
-		return f
-	}
-	b.s.count("faults")
-	switch {
-	case kind < 10:
-		f.Delay = time.Duration(y * float64(10*time.Second))
-	case kind < 35 || read:
-		f.Outcome = mem.Refuse
-	case kind < 65:
-		f.Outcome = mem.Lose
-	case kind < 85 && r.Kind == object.KindCreate:
-		f.Outcome, f.Lag = mem.Late, time.Duration(y*float64(40*time.Second))
-	case kind < 95 && r.Kind == object.KindCreate:
-		f.Outcome = mem.Twice
-	case kind < 97 && r.Kind != object.KindDelete:
-		f.Outcome = mem.Hang
-	case r.Kind != object.KindDelete:
-		f.Outcome = mem.HangApplied
-	}
-	return f
 }
 
 // broker is the process that a client turns to for a topic; nil if that is down.

@@ -280,18 +280,17 @@ func (s *simulation) operator(random *rand.Rand) {
 			}
 			keys, gone = s.forget(k, random)
 		}
-		life := &simLife{store: s.store.Handle(), random: random, dead: make(chan struct{})}
-		life.store.SetFaults(func(r mem.Request) mem.Fault { return s.desk.fault(life, r) })
-		s.desk.trouble(random.Float64() * 0.3)
-		if s.over() {
-			s.desk.trouble(0)
+		line, store := s.weather.Line(random.Uint64(), 0), s.store.Handle()
+		store.SetFaults(line.Fault)
+		if share := random.Float64() * 0.3; !s.over() {
+			line.Trouble(share)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		patience := time.AfterFunc(time.Duration(random.ExpFloat64()*float64(20*time.Second)), func() {
-			close(life.dead)
+			line.Cut()
 			cancel()
 		})
-		err := SimCommands[command](ctx, life.store, name, simWindow, keys)
+		err := SimCommands[command](ctx, store, name, simWindow, keys)
 		patience.Stop()
 		cancel()
 		s.log.Info("command", "topic", name, "command", command, "keys", keys, "err", err)

@@ -64,7 +64,7 @@ func TestSimulation(t *testing.T) {
 			runs = 1
 		}
 	}
-	total := map[string]int{}
+	total, faults := map[string]int{}, map[string]int{}
 	var elapsed time.Duration
 	done := 0
 	for i := range runs {
@@ -81,6 +81,9 @@ func TestSimulation(t *testing.T) {
 				for k, n := range s.counts {
 					total[k] += n
 				}
+				for k, n := range s.weather.Counts() {
+					faults[k] += n
+				}
 			})
 		})
 		done++
@@ -90,6 +93,10 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds, %.1f virtual hours: %s", done, elapsed.Hours(), counted(total))
+	t.Logf("at the store: %s", counted(faults))
+	if !t.Failed() { // each seed's checks look for these, and fail it
+		t.Logf("%d records acknowledged: 0 lost, 0 doubled, 0 disagreeing", total["acknowledged"])
+	}
 }
 
 func counted(counts map[string]int) string {
@@ -102,20 +109,19 @@ func counted(counts map[string]int) string {
 
 // simulation is one run.
 type simulation struct {
-	t      *testing.T
-	seed   uint64
-	random *rand.Rand // of the director and the set-up only
-	store  *mem.Store // without faults
-	log    *slog.Logger
+	t       *testing.T
+	seed    uint64
+	random  *rand.Rand // of the director and the set-up only
+	store   *mem.Store // without faults
+	weather *mem.Weather
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	brokers []*simBroker
 	leads   map[string]int         // the broker that clients think leads a topic
 	topics  map[[16]byte]*simTopic // by topic id
 	kinds   map[string]simKind     // by topic name
-	desk    *simBroker             // where an operator's commands run
 	skew    time.Duration          // of the store's clock
-	outage  time.Time              // until when the store answers nobody
 	counts  map[string]int
 	values  int
 	energy  int  // works that clients may still begin
@@ -159,7 +165,7 @@ const (
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(),
+		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(), weather: mem.NewWeather(),
 		leads: map[string]int{}, topics: map[[16]byte]*simTopic{}, counts: map[string]int{}, quiet: make(chan struct{}),
 	}
 	s.kinds = map[string]simKind{}
@@ -167,7 +173,6 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	for i := range simNames {
 		s.kinds[fmt.Sprint("topic", i)] = newSimKind(kinds)
 	}
-	s.desk = newSimBroker(s, 100)
 	s.log = slog.New(slog.DiscardHandler)
 	if *simLog != "" {
 		f, err := os.Create(*simLog)
@@ -269,10 +274,8 @@ func (s *simulation) direct(events int) {
 		case 6:
 			b.trouble(0)
 		case 7: // the store is gone for a while
-			s.mu.Lock()
-			s.outage = time.Now().Add(time.Duration(s.random.IntN(60)) * time.Second)
-			s.counts["outages"]++
-			s.mu.Unlock()
+			s.weather.Outage(time.Now().Add(time.Duration(s.random.IntN(60)) * time.Second))
+			s.count("outages")
 		case 8, 9:
 			s.moveLeads(nil)
 		case 10: // clocks: forward by anything, back by no more than nodes of one store differ
@@ -317,7 +320,8 @@ func (s *simulation) moveLeads(not *simBroker) {
 // calm ends all faults, and lets clients finish what they have begun, at one broker.
 func (s *simulation) calm() {
 	s.mu.Lock()
-	s.outage, s.ended = time.Time{}, true
+	s.weather.Outage(time.Time{})
+	s.ended = true
 	lead := s.random.IntN(len(s.brokers))
 	for i := range simNames {
 		s.leads[fmt.Sprint("topic", i)] = lead
@@ -328,7 +332,6 @@ func (s *simulation) calm() {
 		b.trouble(0)
 		b.start()
 	}
-	s.desk.trouble(0)
 	close(s.quiet)
 }
 
