@@ -88,7 +88,7 @@ func (b *Broker) produceTopic(ctx context.Context, r *request, req *kmsg.Produce
 			continue
 		}
 		if p.err = checkProduced(t.Partitions[i].Records, req.Version); p.err == nil {
-			p.wait = topic.Append(p.partition, t.Partitions[i].Records, r.eager)
+			p.wait = topic.Append(p.partition, t.Partitions[i].Records, r.sender)
 		}
 	}
 	return results

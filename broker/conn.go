@@ -196,7 +196,7 @@ func (c *conn) next(r *bufio.Reader) (*call, error) {
 		call.done = make(chan struct{})
 	}
 	if req.api.key == kmsg.Produce {
-		req.eager = c.pace.arrived(received)
+		req.sender = c.pace.arrived(received)
 	}
 	return call, nil
 }

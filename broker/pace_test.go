@@ -21,7 +21,7 @@ func TestAProducerInAClosedLoopIsEager(t *testing.T) {
 			time.Sleep(test.pause)
 			p.send(int32(i), produceRequest())
 			produce.expectBegun(t, i+1)
-			if got := produce.begun[i].eager; got != test.eager {
+			if got := produce.begun[i].sender.Eager; got != test.eager {
 				t.Errorf("after %v: eager %v", test.pause, got)
 			}
 			time.Sleep(time.Second)
@@ -37,7 +37,7 @@ func TestAProducerWithRequestsUnderWayIsEagerRightAfterAnAnswer(t *testing.T) {
 	arrives := func(after time.Duration, eager bool) {
 		t.Helper()
 		now = now.Add(after)
-		if got := p.arrived(now); got != eager {
+		if got := p.arrived(now).Eager; got != eager {
 			t.Errorf("eager %v", got)
 		}
 	}
@@ -66,8 +66,98 @@ func TestAProducerThatWantsNoAnswersIsNotEager(t *testing.T) {
 	p.arrived(now)
 	for range 3 {
 		p.done(now, false)
-		if p.arrived(now) {
+		if p.arrived(now).Eager {
 			t.Error("acks=0 waits for nothing")
 		}
+	}
+}
+
+// connection is one whose producer sends and is answered at chosen times.
+type connection struct {
+	pace
+	now time.Time
+}
+
+// send sends n requests, gap apart, and tells whether it is taken for stalled after the last.
+func (c *connection) send(n int, gap time.Duration) (stalled bool) {
+	for range n {
+		c.now = c.now.Add(gap)
+		stalled = c.arrived(c.now).Stalled
+	}
+	return stalled
+}
+
+func (c *connection) answer(n int, after time.Duration) {
+	c.now = c.now.Add(after)
+	for range n {
+		c.done(c.now, true)
+	}
+}
+
+func TestAProducerIsStalledWhenAsMuchIsUnansweredAsEver(t *testing.T) {
+	c := &connection{now: time.Now()}
+	if c.send(5, time.Microsecond) {
+		t.Error("its window is not known yet")
+	}
+	c.answer(5, trialFor)
+	if c.send(4, time.Microsecond) {
+		t.Error("stalled with room for one")
+	}
+	if !c.send(1, time.Microsecond) {
+		t.Error("not stalled with a full window")
+	}
+	c.answer(2, time.Millisecond)
+	if c.send(1, 0) || !c.send(1, 0) {
+		t.Error("it is stalled when the window is full again, not before")
+	}
+}
+
+func TestAWindowThatWasExceededIsMeasuredAnew(t *testing.T) {
+	c := &connection{now: time.Now()}
+	c.send(2, time.Millisecond)
+	c.answer(2, trialFor)
+	if c.send(3, time.Millisecond) {
+		t.Error("stalled beyond its window")
+	}
+	c.answer(3, time.Millisecond)
+	if c.send(3, time.Millisecond) {
+		t.Error("stalled within the trial")
+	}
+	c.answer(3, trialFor)
+	if !c.send(3, time.Millisecond) {
+		t.Error("not stalled after the trial")
+	}
+}
+
+func TestAnOpenLoadIsNotTakenForStalledForLong(t *testing.T) {
+	c := &connection{now: time.Now()}
+	stalled := 0
+	const gap, interval, seconds = 5 * time.Millisecond, 50 * time.Millisecond, 60
+	var waiting int
+	var last time.Time // of the commits
+	for began := c.now; c.now.Sub(began) < seconds*time.Second; {
+		early := c.send(1, gap)
+		if waiting++; early || c.now.Sub(last) >= interval {
+			if early && c.now.Sub(last) < interval-gap {
+				stalled++
+			}
+			c.answer(waiting, time.Millisecond)
+			waiting, last = 0, c.now
+		}
+	}
+	if stalled > seconds {
+		t.Errorf("%d early commits in %d s", stalled, seconds)
+	}
+}
+
+func TestAProducerThatWantsNoAnswersIsNeverStalled(t *testing.T) {
+	var p pace
+	now := time.Now()
+	for range 10 {
+		if p.arrived(now).Stalled {
+			t.Error("it goes on sending")
+		}
+		now = now.Add(time.Second)
+		p.done(now, false)
 	}
 }

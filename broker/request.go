@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/protocol"
+	"sluice/storage"
 )
 
 // request is one request as its handler sees it: decoded, of a version that the
@@ -25,9 +26,8 @@ type request struct {
 	// clientHost is the client's IP address as text, without a port.
 	clientHost string
 	received   time.Time
-	// eager tells that this connection seems to send nothing more until it is
-	// answered; see pace.
-	eager bool
+	// sender is what is known of the connection, if this is a Produce; see pace.
+	sender storage.Sender
 	// unsupported is an ApiVersions request of a version from the future (KIP-511).
 	// Its body is not decoded, version is 0.
 	unsupported bool

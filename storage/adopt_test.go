@@ -181,7 +181,7 @@ func TestInsertsAndProducersDoNotDisturbEachOther(t *testing.T) {
 			group.Go(func() {
 				var waits []*Wait
 				for i := range batches {
-					w := topic.Append(int32(p%2), produced(&record.Producer{ID: int64(p + 1), Sequence: int32(i)}, fmt.Sprintf("p%d-%d", p, i)), false)
+					w := topic.Append(int32(p%2), produced(&record.Producer{ID: int64(p + 1), Sequence: int32(i)}, fmt.Sprintf("p%d-%d", p, i)), Sender{})
 					if waits = append(waits, w); i%5 == 4 {
 						time.Sleep(3 * time.Millisecond)
 					}
@@ -303,7 +303,7 @@ func TestWhileInsertedRowsAreRefusedTheTopicStands(t *testing.T) {
 		stands := func(topic *Topic, what ...string) {
 			t.Helper()
 			eventually(t, "that the topic stands", func() bool { _, err := topic.Read(t.Context(), 0, 0, 1000, true); return err != nil })
-			if result := await(t, topic.Append(0, produced(nil, "x"), true)); !errors.Is(result.Err, ErrStopped) {
+			if result := await(t, topic.Append(0, produced(nil, "x"), eager)); !errors.Is(result.Err, ErrStopped) {
 				t.Error("an append is answered", result)
 			}
 			_, err := topic.Read(t.Context(), 0, 0, 1000, true)
@@ -396,7 +396,7 @@ func TestAnAdoptionThatFailsLeavesAGapAndNoWait(t *testing.T) {
 		e.insert(bare("k", "a"), bare("k", "b"))
 		look(t, topic)
 		<-reached
-		w := topic.Append(0, produced(nil, "behind"), true)
+		w := topic.Append(0, produced(nil, "behind"), eager)
 		if res := await(t, w); res.Err != nil || res.BaseOffset != 5 {
 			t.Fatal(res)
 		}
@@ -433,7 +433,7 @@ func TestAdoptedRowsThatAreCommittedBeforeOlderBatchesAreNotSkipped(t *testing.T
 		for i := range 500 {
 			values = append(values, fmt.Sprintf("%d-%d", i, i*i))
 		}
-		older := topic.Append(0, produced(nil, values...), true)
+		older := topic.Append(0, produced(nil, values...), eager)
 		time.Sleep(100 * time.Millisecond)
 		look(t, topic)
 		time.Sleep(5 * time.Second)
@@ -551,7 +551,7 @@ func TestOurOwnFilesWithoutTagsHoldNoInserts(t *testing.T) {
 		topic := r.open("t", partitions)
 		var waits []*Wait
 		for n := range int32(partitions) {
-			waits = append(waits, topic.Append(n, produced(nil, fmt.Sprint(n)), false))
+			waits = append(waits, topic.Append(n, produced(nil, fmt.Sprint(n)), Sender{}))
 		}
 		for _, w := range waits {
 			if result := await(t, w); result.Err != nil {

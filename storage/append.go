@@ -58,14 +58,15 @@ func refused(err error) *Wait {
 	return w
 }
 
+// Sender is what is known of the connection that sends a batch: it decides how long
+// the batch waits for company.
+type Sender = delta.Sender
+
 // Append adds the records of a produce request's partition: one batch. It never
 // blocks: the batch joins the filling pool and the Wait resolves when its version is
 // committed (or it is refused). It takes ownership of the memory, which is
 // patched in place, kept in the tail cache and served to consumers.
-//
-// eager says that the producer sends nothing more until it is answered, so that
-// waiting for company only delays it.
-func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
+func (t *Topic) Append(n int32, records []byte, from Sender) *Wait {
 	settings := t.settings.Load()
 	now := time.Now()
 	t.used.Store(now.UnixMilli())
@@ -111,7 +112,7 @@ func (t *Topic) Append(n int32, records []byte, eager bool) *Wait {
 	batch.SetBaseOffset(item.base)
 	batch.SetLeaderEpoch(t.epoch)
 	item.wait.result.BaseOffset = item.base
-	if err := t.committer.Append(item, size, eager); err != nil {
+	if err := t.committer.Append(item, size, from); err != nil {
 		t.env.pending.Add(-item.size)
 		return refused(storeError(err))
 	}

@@ -43,7 +43,7 @@ func keyedBatch(entries ...entry) []byte {
 // put appends entries as one batch and answers the offset of the first.
 func (t *compacted) put(partition int32, entries ...entry) int64 {
 	t.Helper()
-	result := await(t.T, t.topic.Append(partition, keyedBatch(entries...), true))
+	result := await(t.T, t.topic.Append(partition, keyedBatch(entries...), eager))
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
@@ -570,7 +570,7 @@ func TestAMillionUpdatesOfAThousandKeysBecomeAThousandRecords(t *testing.T) {
 			}
 			batch := b.Finish()
 			appended += int64(len(batch))
-			wait = c.topic.Append(0, batch, false)
+			wait = c.topic.Append(0, batch, Sender{})
 			time.Sleep(100 * time.Millisecond)
 		}
 		if result := await(t, wait); result.Err != nil {

@@ -27,7 +27,7 @@ func TestWhatIsAppendedWhileATopicIsDeletedDoesNotComeToLifeInTheNextOne(t *test
 		for w := range 5 {
 			group.Go(func() {
 				for i := 0; ; i++ {
-					result := await(t, topic.Append(0, produced(nil, fmt.Sprint(w, i)), true))
+					result := await(t, topic.Append(0, produced(nil, fmt.Sprint(w, i)), eager))
 					if result.Err != nil {
 						if !errors.Is(result.Err, ErrUnknownTopic) {
 							t.Error(result.Err)
@@ -62,7 +62,7 @@ func TestABrokerThatIsBehindLearnsItFromAProducersSequences(t *testing.T) {
 		b := start(t, store.Handle(), Options{})
 		sequence := int32(0)
 		send := func(topic *Topic) error {
-			result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, "x"), true))
+			result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, "x"), eager))
 			if result.Err == nil {
 				sequence++
 			}
@@ -97,11 +97,11 @@ func TestABrokerThatIsBehindLearnsItFromAProducersSequences(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if result := await(t, stale.Append(1, produced(nil, "x"), true)); !errors.Is(result.Err, ErrUnknownPartition) {
+		if result := await(t, stale.Append(1, produced(nil, "x"), eager)); !errors.Is(result.Err, ErrUnknownPartition) {
 			t.Fatal(result.Err)
 		}
 		time.Sleep(time.Second)
-		if result := await(t, stale.Append(1, produced(nil, "x"), true)); !errors.Is(result.Err, ErrNotLeader) {
+		if result := await(t, stale.Append(1, produced(nil, "x"), eager)); !errors.Is(result.Err, ErrNotLeader) {
 			t.Error("a partition that another broker added:", result.Err)
 		}
 		a.Close(t.Context())

@@ -234,7 +234,7 @@ func TestWhatFollowsARefusedFirstBatchWaitsForIt(t *testing.T) {
 	r := start(t, store, Options{PendingBytes: 2000})
 	topic := r.create("t", 1)
 	send := func(sequence int32, values ...string) error {
-		return await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, values...), true)).Err
+		return await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, values...), eager)).Err
 	}
 	if err := send(0, strings.Repeat("x", 3000)); !errors.Is(err, ErrUnavailable) {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestABatchCountsForMemoryAsItUnfolds(t *testing.T) {
 		var b record.Builder
 		b.Reset(nil, record.Params{Codec: record.Zstd})
 		b.Append(0, 1_700_000_000_000, nil, make([]byte, size), record.Headers{})
-		return await(t, topic.Append(0, b.Finish(), true)).Err
+		return await(t, topic.Append(0, b.Finish(), eager)).Err
 	}
 	if err := send(1 << 20); err != nil {
 		t.Fatal(err)

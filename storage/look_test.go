@@ -144,7 +144,7 @@ func TestTheNewestTimestampIsSoughtBehindTheLogStart(t *testing.T) {
 		for i, ms := range []int64{now, now - 50, now - 10, now - 30} { // one file
 			b.Append(int64(i), ms, nil, []byte("x"), record.Headers{})
 		}
-		if result := await(t, topic.Append(0, b.Finish(), true)); result.Err != nil {
+		if result := await(t, topic.Append(0, b.Finish(), eager)); result.Err != nil {
 			t.Fatal(result.Err)
 		}
 		for start, want := range []int64{0, 2, 2, 3, -1} {

@@ -32,7 +32,7 @@ func appendAt(t *testing.T, topic *Topic, partition int32, at time.Time, size in
 	var b record.Builder
 	b.Reset(nil, record.Params{})
 	b.Append(0, at.UnixMilli(), nil, value, record.Headers{})
-	result := await(t, topic.Append(partition, b.Finish(), true))
+	result := await(t, topic.Append(partition, b.Finish(), eager))
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
@@ -119,7 +119,7 @@ func TestATableThatIsKeptKeepsItsRows(t *testing.T) {
 	var b record.Builder
 	b.Reset(nil, record.Params{})
 	b.Append(0, time.Now().Add(-time.Hour).UnixMilli(), []byte("k"), nil, record.Headers{})
-	if result := await(t, kept.Append(0, b.Finish(), true)); result.Err != nil {
+	if result := await(t, kept.Append(0, b.Finish(), eager)); result.Err != nil {
 		t.Fatal(result.Err)
 	}
 	if err := kept.retain(t.Context(), time.Now()); err != nil || logStart(t, kept, 0) != 0 {

@@ -117,7 +117,7 @@ func (s *simulation) plainProducer(random *rand.Rand) {
 			if topic != nil {
 				partition := int32(random.IntN(int(topic.Info().Partitions)))
 				s.sending(k, false, values)
-				result, ok := life.answer(topic.Append(partition, simProduced(nil, values...), random.IntN(2) == 0), 30*time.Second)
+				result, ok := life.answer(topic.Append(partition, simProduced(nil, values...), simSender(random)), 30*time.Second)
 				switch {
 				case ok && result.Err == nil:
 					s.log.Info("acknowledged", "topic", name, "values", values, "at", result.BaseOffset)
@@ -187,7 +187,7 @@ func (s *simulation) idempotentProducer(random *rand.Rand) {
 			s.sending(k, true, b.values)
 			from := producer
 			from.Sequence = b.sequence
-			waits = append(waits, topic.Append(partition, simProduced(&from, b.values...), random.IntN(2) == 0))
+			waits = append(waits, topic.Append(partition, simProduced(&from, b.values...), simSender(random)))
 			if random.IntN(4) == 0 {
 				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 			}
@@ -408,4 +408,10 @@ func (s *simulation) deleteTopic(ctx context.Context, life *simLife, name string
 		s.count("deletions")
 	}
 	return err == nil
+}
+
+// simSender says anything of a producer: it decides when its records are committed, and
+// nothing else.
+func simSender(random *rand.Rand) Sender {
+	return Sender{ID: uint64(random.IntN(3)), Eager: random.IntN(2) == 0, Stalled: random.IntN(2) == 0}
 }

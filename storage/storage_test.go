@@ -20,6 +20,9 @@ import (
 	"sluice/storage/rows"
 )
 
+// eager is a producer that waits for each answer.
+var eager = Sender{Eager: true}
+
 // root is a store with a broker's storage on it, and the means to check what
 // became of it.
 type root struct {
@@ -90,7 +93,7 @@ func await(t *testing.T, w *Wait) Appended {
 
 func mustAppend(t *testing.T, topic *Topic, partition int32, values ...string) int64 {
 	t.Helper()
-	result := await(t, topic.Append(partition, produced(nil, values...), true))
+	result := await(t, topic.Append(partition, produced(nil, values...), eager))
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
@@ -275,7 +278,7 @@ func TestFiveBatchesInOneCommitKeepTheirOffsetsThroughARestart(t *testing.T) {
 	send := func(topic *Topic) (offsets []int64) {
 		var waits []*Wait
 		for _, b := range batches {
-			waits = append(waits, topic.Append(0, append([]byte(nil), b...), false))
+			waits = append(waits, topic.Append(0, append([]byte(nil), b...), Sender{}))
 		}
 		for _, w := range waits {
 			result := await(t, w)
@@ -304,16 +307,16 @@ func TestFiveBatchesInOneCommitKeepTheirOffsetsThroughARestart(t *testing.T) {
 		t.Fatalf("%d records, want 11: %v", len(got), got)
 	}
 	for sequence, want := range map[int32]error{12: ErrOutOfOrderSequence, 4: ErrOutOfOrderSequence} {
-		result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, "x"), true))
+		result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Sequence: sequence}, "x"), eager))
 		if !errors.Is(result.Err, want) {
 			t.Errorf("sequence %d: %v, want %v", sequence, result.Err, want)
 		}
 	}
-	result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Epoch: 1, Sequence: 0}, "x"), true))
+	result := await(t, topic.Append(0, produced(&record.Producer{ID: 7, Epoch: 1, Sequence: 0}, "x"), eager))
 	if result.Err != nil {
 		t.Error("a new epoch begins with 0:", result.Err)
 	}
-	result = await(t, topic.Append(0, produced(&record.Producer{ID: 7, Epoch: 0, Sequence: 10}, "x"), true))
+	result = await(t, topic.Append(0, produced(&record.Producer{ID: 7, Epoch: 0, Sequence: 10}, "x"), eager))
 	if !errors.Is(result.Err, ErrInvalidProducerEpoch) {
 		t.Error("an old epoch:", result.Err)
 	}
@@ -340,7 +343,7 @@ func TestTwoBrokersOnOneRootNeverLoseOrDoubleAnAckedRecord(t *testing.T) {
 				}
 				p := int32(random.IntN(2))
 				value := fmt.Sprintf("w%d-%d", w, i)
-				result := await(t, topic.Append(p, produced(nil, value), true))
+				result := await(t, topic.Append(p, produced(nil, value), eager))
 				mu.Lock()
 				if result.Err != nil {
 					lost++
@@ -384,7 +387,7 @@ func TestADeletedTopicIsGoneAndANewOneOfItsNameBeginsAnew(t *testing.T) {
 	if _, err := r.Topic(t.Context(), "t"); !errors.Is(err, ErrUnknownTopic) {
 		t.Fatal(err)
 	}
-	if result := await(t, old.Append(0, produced(nil, "late"), true)); !errors.Is(result.Err, ErrUnknownTopic) {
+	if result := await(t, old.Append(0, produced(nil, "late"), eager)); !errors.Is(result.Err, ErrUnknownTopic) {
 		t.Fatal(result.Err)
 	}
 	topic := r.create("t", 2)
@@ -455,7 +458,7 @@ func TestManyVersionsAreCheckpointedAndOpenedFast(t *testing.T) {
 	topic := r.create("t", 1)
 	want := map[int64]string{}
 	for i := range 450 {
-		result := await(t, topic.Append(0, produced(&record.Producer{ID: 9, Sequence: int32(i)}, fmt.Sprint(i)), true))
+		result := await(t, topic.Append(0, produced(&record.Producer{ID: 9, Sequence: int32(i)}, fmt.Sprint(i)), eager))
 		if result.Err != nil {
 			t.Fatal(result.Err)
 		}
@@ -468,7 +471,7 @@ func TestManyVersionsAreCheckpointedAndOpenedFast(t *testing.T) {
 		t.Fatal(len(got))
 	}
 	checkTable(t, store, "t", map[int32]map[int64]string{0: want})
-	result := await(t, topic.Append(0, produced(&record.Producer{ID: 9, Sequence: 449}, "449"), true))
+	result := await(t, topic.Append(0, produced(&record.Producer{ID: 9, Sequence: 449}, "449"), eager))
 	if result.Err != nil || result.BaseOffset != 449 {
 		t.Fatal("the retry of the last batch:", result)
 	}
@@ -516,7 +519,7 @@ func TestRecordsAreFoundByTime(t *testing.T) {
 		for j := range int64(10) {
 			b.Append(j, begin+i*1000+j*10, nil, []byte("x"), record.Headers{})
 		}
-		if result := await(t, topic.Append(0, b.Finish(), true)); result.Err != nil {
+		if result := await(t, topic.Append(0, b.Finish(), eager)); result.Err != nil {
 			t.Fatal(result.Err)
 		}
 	}

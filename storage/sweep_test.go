@@ -122,7 +122,7 @@ func TestAFileOnItsWayThroughAnOutageIsNoOrphan(t *testing.T) {
 			}
 			return mem.Fault{}
 		})
-		w := topic.Append(0, produced(nil, "in time"), true)
+		w := topic.Append(0, produced(nil, "in time"), eager)
 		time.Sleep(50 * time.Hour) // sweeps come, and cannot know
 		outage.Store(false)
 		select {

@@ -40,7 +40,7 @@ func TestATableThatIsYieldedGetsNoVersionUntilItIsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		version := topic.Version()
-		w := topic.Append(0, produced(nil, "a"), true)
+		w := topic.Append(0, produced(nil, "a"), eager)
 		time.Sleep(59 * time.Second)
 		if committedYet(w) || topic.Version() != version {
 			t.Fatalf("version %d after %d", topic.Version(), version)
@@ -61,7 +61,7 @@ func TestAYieldedTableIsTakenBackEarlyAndDeletedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		w := topic.Append(0, produced(nil, "a"), true)
+		w := topic.Append(0, produced(nil, "a"), eager)
 		time.Sleep(time.Second)
 		if err := yield(t, topic, 0); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestABrokerThatTakesAYieldedTableOverKeepsToIt(t *testing.T) {
 		if err := yield(t, first.create("t", 1), time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		lost := first.topic("t").Append(0, produced(nil, "a"), true)
+		lost := first.topic("t").Append(0, produced(nil, "a"), eager)
 		began := time.Now()
 		first.Close(t.Context())
 		if result := await(t, lost); result.Err == nil {
@@ -98,7 +98,7 @@ func TestABrokerThatTakesAYieldedTableOverKeepsToIt(t *testing.T) {
 
 		second := start(t, store, Options{})
 		topic := second.topic("t")
-		w := topic.Append(0, produced(nil, "a"), true)
+		w := topic.Append(0, produced(nil, "a"), eager)
 		<-w.Done()
 		if result := w.Result(); result.Err != nil || result.BaseOffset != 0 {
 			t.Fatal(result)
@@ -120,7 +120,7 @@ func TestATableIsNotYieldedForLongerThanTenMinutes(t *testing.T) {
 		}
 		// Another clock's time does not count, and does not keep other configs from changing.
 		far := r.createWith("far", 1, map[string]string{configYieldUntil: fmt.Sprint(time.Now().Add(time.Hour).UnixMilli())})
-		if result := await(t, far.Append(0, produced(nil, "a"), true)); result.Err != nil {
+		if result := await(t, far.Append(0, produced(nil, "a"), eager)); result.Err != nil {
 			t.Fatal(result.Err)
 		}
 		err := far.Alter(t.Context(), func(own map[string]string) (map[string]string, error) {

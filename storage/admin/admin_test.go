@@ -81,7 +81,7 @@ func (l *live) produce(partition int32, key string, at time.Time, n int) int64 {
 	for i := range n {
 		b.Append(int64(i), at.UnixMilli(), []byte(key), fmt.Appendf(nil, "%s-%d", key, i), record.Headers{})
 	}
-	w := l.topic().Append(partition, b.Finish(), true)
+	w := l.topic().Append(partition, b.Finish(), storage.Sender{Eager: true})
 	<-w.Done()
 	result := w.Result()
 	if result.Err != nil {

@@ -146,7 +146,7 @@ func TestAFileWhoseBrokerSleptIsNotLostToAVacuum(t *testing.T) {
 		var b record.Builder
 		b.Reset(nil, record.Params{})
 		b.Append(0, time.Now().UnixMilli(), []byte("k"), []byte("k-0"), record.Headers{})
-		w := l.topic().Append(0, b.Finish(), true)
+		w := l.topic().Append(0, b.Finish(), storage.Sender{Eager: true})
 		time.Sleep(2 * time.Hour) // uploaded, not committed
 		uploaded := l.files()
 

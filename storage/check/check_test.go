@@ -45,7 +45,7 @@ var soundRoot = sync.OnceValues(func() (map[string][]byte, error) {
 		for j := range int64(2) {
 			b.Append(j, 1_700_000_000_000+int64(i), []byte("key"), []byte("value"), record.Headers{})
 		}
-		wait := topic.Append(i%2, b.Finish(), true)
+		wait := topic.Append(i%2, b.Finish(), storage.Sender{Eager: true})
 		<-wait.Done()
 		if err := wait.Result().Err; err != nil {
 			return nil, err

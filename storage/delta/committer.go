@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -146,6 +147,9 @@ const (
 	quiet = time.Millisecond
 	// eagerPart of the interval must have passed before an eager pool is closed.
 	eagerPart = 5
+	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
+	// whatever the interval: three of the Java client's batches, whose window is five.
+	worthAVersion = 48 << 10
 	// retryMin and retryMax bound the back-off of an upload that fails.
 	retryMin = 20 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -157,15 +161,6 @@ const (
 	// larger ones the bytes take the time, and twice the bytes take longer.
 	maxHedged = 1 << 20
 )
-
-// pool is what becomes one data file.
-type pool[T any] struct {
-	items []T
-	bytes int
-	eager bool // every item's producer waits for the answer
-	first time.Time
-	last  time.Time
-}
 
 // sealed is a closed pool on its way into the log.
 type sealed[T any] struct {
@@ -238,27 +233,21 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 	return c
 }
 
-// Append adds an item to the filling pool; bytes is about what it will take up.
-// eager says that its producer sends nothing more before the answer. It never
-// blocks. The error is why the committer has stopped, and the item was not taken.
-func (c *Committer[T]) Append(item T, bytes int, eager bool) error {
+// Append adds an item to the filling pool; bytes is about what it will take up. It
+// never blocks. The error is why the committer has stopped, and the item was not
+// taken.
+func (c *Committer[T]) Append(item T, bytes int, from Sender) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped != nil {
 		return c.stopped
 	}
 	p := &c.filling
-	now := time.Now()
-	if len(p.items) == 0 {
-		p.first, p.eager = now, true
-	}
 	before := p.bytes
-	p.items = append(p.items, item)
-	p.bytes += bytes
-	p.eager = p.eager && eager
-	p.last = now
-	// run is woken for what may change its mind only: a pool that begins or is full.
-	if c.wanted || before < c.options.PoolBytes && p.bytes >= c.options.PoolBytes {
+	p.add(item, bytes, from, time.Now())
+	// run is woken for what may change its mind only: a pool that begins, is full, or
+	// whose last sender has stalled.
+	if c.wanted || before < c.options.PoolBytes && p.bytes >= c.options.PoolBytes || p.stalled() {
 		c.wanted = false
 		select {
 		case c.wake <- struct{}{}:
@@ -481,15 +470,18 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	}
 	interval := c.options.Interval()
 	if interval <= 0 {
-		for _, s := range c.sealed {
-			if s.add == nil {
-				return time.Hour // the pool before is being uploaded; its end wakes us
-			}
+		if c.uploading() {
+			return time.Hour // its end wakes us
 		}
 		return 0
 	}
 	wait := interval - now.Sub(c.closedAt)
 	if wait <= 0 {
+		return 0
+	}
+	// Nothing can come but what an answer lets come. What comes while the pool before
+	// is uploaded goes into one file.
+	if p.stalled() && !c.uploading() {
 		return 0
 	}
 	// All its producers wait for their answers and have gone quiet, and nothing is
@@ -499,6 +491,11 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 		return max(0, min(wait, early))
 	}
 	return wait
+}
+
+// uploading reports whether a closed pool is not in the store yet. c.mu is held.
+func (c *Committer[T]) uploading() bool {
+	return slices.ContainsFunc(c.sealed, func(s *sealed[T]) bool { return s.add == nil })
 }
 
 // stop fails everything that is not committed and takes nothing any more.

@@ -125,7 +125,7 @@ func TestClosingDuringAHoldFailsWhatIsHeld(t *testing.T) {
 		if len(l.failed) != 1 {
 			t.Errorf("%d items failed", len(l.failed))
 		}
-		if err := l.Append(1, 10, true); !errors.Is(err, ErrStopping) {
+		if err := l.Append(1, 10, Sender{Eager: true}); !errors.Is(err, ErrStopping) {
 			t.Error(err)
 		}
 	})

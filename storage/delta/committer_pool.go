@@ -5,7 +5,50 @@ import (
 	"time"
 )
 
-// How a closed pool becomes a data file in the store.
+// How items become a pool, and a closed pool a data file in the store.
+
+// Sender is what is known of who sends an item. The zero Sender may send more at any
+// time.
+type Sender struct {
+	// ID tells senders apart. It is theirs for as long as they live.
+	ID uint64
+	// Eager: it seems to send nothing more until it is answered, so that waiting for
+	// company only delays it.
+	Eager bool
+	// Stalled: it has as many items unanswered as it ever has, and so sends nothing more
+	// until one is answered.
+	Stalled bool
+}
+
+// pool is what becomes one data file.
+type pool[T any] struct {
+	items []T
+	bytes int
+	eager bool // every item's sender waits for the answer
+	first time.Time
+	last  time.Time
+	// free are the senders of its items that were not stalled when they sent last.
+	free map[uint64]struct{}
+}
+
+func (p *pool[T]) add(item T, bytes int, from Sender, now time.Time) {
+	if len(p.items) == 0 {
+		p.first, p.eager = now, true
+		p.free = map[uint64]struct{}{}
+	}
+	p.items = append(p.items, item)
+	p.bytes += bytes
+	p.eager = p.eager && from.Eager
+	p.last = now
+	if from.Stalled {
+		delete(p.free, from.ID)
+	} else {
+		p.free[from.ID] = struct{}{}
+	}
+}
+
+// stalled reports whether all its senders are, and it is worth a version of its own.
+func (p *pool[T]) stalled() bool { return p.bytes >= worthAVersion && len(p.free) == 0 }
 
 // seal closes the filling pool (c.mu is held) and starts its encoding and upload.
 func (c *Committer[T]) seal(now time.Time, due bool) {

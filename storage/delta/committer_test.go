@@ -91,7 +91,7 @@ func startLedger(t *testing.T, store object.Store, options CommitterOptions) *le
 
 func (l *ledger) append(item int, eager bool) {
 	l.t.Helper()
-	if err := l.Append(item, 10, eager); err != nil {
+	if err := l.Append(item, 10, Sender{Eager: eager}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -178,6 +178,85 @@ func TestStalledProducersAreCommittedEarly(t *testing.T) {
 			t.Errorf("100 round trips took %v, want about a fifth of the interval each", took)
 		}
 		l.inOrder(100)
+	})
+}
+
+// producer has a window of items that it leaves unanswered.
+type producer struct {
+	*ledger
+	id, window, size int
+}
+
+// run sends items as soon as the window has room, for d.
+func (p producer) run(d time.Duration) (sent int) {
+	for began := time.Now(); time.Since(began) < d; time.Sleep(100 * time.Microsecond) {
+		n, _ := p.count()
+		for ; sent < n+p.window; sent++ {
+			if err := p.Append(sent, p.size, Sender{ID: uint64(p.id), Stalled: sent == n+p.window-1}); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+	return sent
+}
+
+func TestAProducerWhoseWindowIsFullIsCommittedAsFastAsTheStoreTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(time.Millisecond, time.Millisecond))
+		sent := producer{l, 1, 5, 16 << 10}.run(time.Second)
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if _, versions := l.count(); versions < 450 || versions > 510 {
+			t.Errorf("%d versions of %d items in 1 s of commits that take 2 ms: want one after the other, each with a window of 5", versions, sent)
+		}
+	})
+}
+
+func TestAFullWindowOfFewBytesIsNotWorthAVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(time.Millisecond, time.Millisecond))
+		sent := producer{l, 1, 5, 1 << 10}.run(time.Second)
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if _, versions := l.count(); versions > 22 {
+			t.Errorf("%d versions in 1 s, want one each 50 ms", versions)
+		}
+	})
+}
+
+func TestAPoolWaitsForTheSenderThatMaySendMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		send := func(item int, from Sender) {
+			if err := l.Append(item, worthAVersion, from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		committed := func(want int) {
+			t.Helper()
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			if n, _ := l.count(); n != want {
+				t.Errorf("%d items are committed, want %d", n, want)
+			}
+		}
+		l.append(0, false)
+		committed(1)
+		send(1, Sender{ID: 1})
+		send(2, Sender{ID: 2, Stalled: true})
+		committed(1)
+		send(3, Sender{ID: 1, Stalled: true})
+		committed(4)
+		send(4, Sender{ID: 1, Stalled: true})
+		send(5, Sender{ID: 1}) // an answer has made room
+		committed(4)
+		time.Sleep(50 * time.Millisecond)
+		committed(6)
 	})
 }
 
@@ -308,7 +387,7 @@ func TestAnotherWritersEntryIsAdoptedAndAHigherEpochStopsTheCommitter(t *testing
 		if fmt.Sprint(l.failed) != "[2 3]" || !errors.Is(l.reason, ErrFenced) {
 			t.Error("failed:", l.failed, l.reason)
 		}
-		if err := l.Append(4, 10, true); !errors.Is(err, ErrFenced) {
+		if err := l.Append(4, 10, Sender{Eager: true}); !errors.Is(err, ErrFenced) {
 			t.Error("an item is taken by a stopped committer:", err)
 		}
 	})
@@ -405,7 +484,7 @@ func TestABudgetFollowsTheBytes(t *testing.T) {
 		busy := startLedger(t, mem.New(), CommitterOptions{Budget: budget})
 		idle := startLedger(t, mem.New(), CommitterOptions{Budget: budget})
 		for i := range 10_000 {
-			if err := busy.Append(i, 1000, false); err != nil {
+			if err := busy.Append(i, 1000, Sender{}); err != nil {
 				t.Fatal(err)
 			}
 			if i%10 == 0 {
