@@ -36,6 +36,7 @@ var benchPresets = map[string]map[string]string{
 	"max":     {"workload": "max", "size": "100", "rate": "0"},
 	"fanout":  {"consumers": "8"},
 	"backlog": {"workload": "backlog", "size": "100", "rate": "0", "warm-up": "0s"},
+	"read":    {"workload": "read", "rate": "0", "warm-up": "0s"},
 	"sync":    {"workload": "sync", "rate": "0", "linger": "0s"},
 	"omb":     {"size": "100,1024", "partitions": "1,16,100", "rate": "20000", "linger": "1ms"},
 }
@@ -43,7 +44,7 @@ var benchPresets = map[string]map[string]string{
 func newBench() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench [open|article|max|fanout|backlog|sync|omb]",
+		Use:   "bench [open|article|max|fanout|backlog|read|sync|omb]",
 		Short: "Measure latency, throughput and cost of a broker",
 		Long: `Puts a load on a broker, any that speaks Kafka, in topics that it makes and leaves
 behind, and measures from the time at which each record was meant to be sent to its
@@ -54,6 +55,7 @@ ack and to its arrival at the consumer.
   max       as fast as possible
   fanout    open, with eight consumers that each read everything
   backlog   write as fast as possible, then measure reading it all
+  read      measure reading a topic that is there (--topic), from its start to its end
   sync      one record at a time
   omb       shapes of the OpenMessaging benchmark: 100 B and 1 KiB; 1, 16, 100 partitions
 
@@ -89,7 +91,7 @@ broker used is read from its metrics (Sluice) or, given its process id, from /pr
 	flags.IntVar(&f.interval, "commit-interval", -1, "sluice.commit.interval.ms of the topics; -1: the broker's default (and any other broker)")
 	flags.IntVar(&f.pid, "pid", 0, "the broker's process id, if it runs on this machine")
 	flags.StringVar(&f.metrics, "metrics", "", "URL of Sluice's metrics")
-	flags.StringVar(&f.load.Topic, "topic", "", "name of the topic to make (default: one with the time in it)")
+	flags.StringVar(&f.load.Topic, "topic", "", "name of the topic to make, or to read (default: one with the time in it)")
 	flags.StringVar(&f.name, "name", "Sluice", "what to call the broker in results and plots")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document, an array of runs")
 	flags.StringVar(&f.out, "out", "", "folder for results.json and plots (SVG)")
@@ -135,7 +137,7 @@ func (f *benchFlags) run(cmd *cobra.Command, preset string) error {
 		for _, partitions := range f.partitions {
 			for _, rate := range f.rates {
 				l.Size, l.Partitions, l.Rate = size, partitions, rate
-				if l.Topic = f.load.Topic; l.Topic == "" {
+				if l.Topic = f.load.Topic; l.Topic == "" && l.Workload != bench.Read {
 					l.Topic = fmt.Sprintf("sluice-bench-%d", time.Now().UnixMilli())
 				} else if len(f.sizes)*len(f.partitions)*len(f.rates) > 1 {
 					l.Topic = fmt.Sprintf("%s-%d-%d-%d", l.Topic, size, partitions, rate)

@@ -32,6 +32,9 @@ const (
 	// Backlog sends as Max does, without a consumer, and then measures how fast
 	// consumers read it all.
 	Backlog Workload = "backlog"
+	// Read reads a topic that is there, whatever is in it, from its start to what is its
+	// end when the reading begins.
+	Read Workload = "read"
 	// Sync sends one record at a time and waits for its ack.
 	Sync Workload = "sync"
 )
@@ -40,8 +43,8 @@ const (
 type Load struct {
 	Name    string // of the broker, for results and plots
 	Brokers []string
-	// Topic is made anew, with Partitions and Configs; it must not exist. If Topics is
-	// above 1, so many are made, the others with a number behind the name.
+	// Topic is made anew, with Partitions and Configs; it must not exist, but for Read. If
+	// Topics is above 1, so many are made, the others with a number behind the name.
 	Topic      string
 	Topics     int
 	Partitions int32
@@ -90,7 +93,8 @@ type Result struct {
 	Failed   int64 `json:"failed"`
 	// Elapsed is from the first record to the end of the sending.
 	Elapsed time.Duration `json:"elapsed_ns"`
-	// Produced and Read are records per second of the measured time (Read: per consumer).
+	// Produced and Read are records per second of the measured time (Read: per consumer,
+	// until the last one was read).
 	Produced float64 `json:"produced_per_second"`
 	Read     float64 `json:"read_per_second"`
 
@@ -105,6 +109,10 @@ type Result struct {
 
 func (l *Load) check() error {
 	switch {
+	case l.Workload == Read && (l.Topic == "" || l.Consumers < 1):
+		return errors.New("the workload read needs a topic and a consumer")
+	case l.Workload == Read:
+		return nil
 	case l.Size < MinSize:
 		return fmt.Errorf("a value of %d bytes: it holds at least %d", l.Size, MinSize)
 	case l.Producers < 1 || l.Topics < 1 || l.Partitions < 1:

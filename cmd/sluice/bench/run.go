@@ -24,6 +24,7 @@ type run struct {
 	sent, acked, failed, consumed atomic.Int64
 	// Acked and consumed in the measured time, and when that ended.
 	measuredAcks, measuredReads atomic.Int64
+	lastRead                    atomic.Int64 // when a consumer got records, ns since 1970
 	ack, endToEnd, second       *histogram
 
 	series []Second // owned by watch
@@ -43,7 +44,12 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			r.close()
 		}
 	}()
-	if err := r.makeTopics(ctx); err != nil {
+	if r.Workload == Read {
+		err = r.measureTopic(ctx)
+	} else {
+		err = r.makeTopics(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	for range r.Consumers {
@@ -53,6 +59,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		r.consumers = append(r.consumers, c)
 	}
+	if r.Workload == Read {
+		return nil
+	}
 	for range r.Producers {
 		p, err := r.producer()
 		if err != nil {
@@ -60,10 +69,12 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		r.producers = append(r.producers, p)
 		s := &slab{load: &r.Load}
+		var first []*kgo.Record
 		for _, topic := range r.topics() {
-			if err := p.ProduceSync(ctx, s.record(topic, time.Time{})).FirstErr(); err != nil {
-				return fmt.Errorf("first record: %w", err)
-			}
+			first = append(first, s.record(topic, time.Time{}))
+		}
+		if err := p.ProduceSync(ctx, first...).FirstErr(); err != nil {
+			return fmt.Errorf("first record: %w", err)
 		}
 	}
 	return nil
@@ -90,6 +101,36 @@ func (r *run) makeTopics(ctx context.Context) error {
 	return nil
 }
 
+// measureTopic counts what is in the topic that is to be read.
+func (r *run) measureTopic(ctx context.Context) error {
+	c, err := kgo.NewClient(kgo.SeedBrokers(r.Brokers...), kgo.ClientID("sluice-bench"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	admin := kadm.NewClient(c)
+	starts, err := admin.ListStartOffsets(ctx, r.topics()...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", r.Topic, err)
+	}
+	ends, err := admin.ListEndOffsets(ctx, r.topics()...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", r.Topic, err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if start, ok := starts.Lookup(end.Topic, end.Partition); ok {
+			r.acked.Add(end.Offset - start.Offset)
+		}
+	})
+	return nil
+}
+
 func (r *run) close() {
 	for _, c := range append(r.producers, r.consumers...) {
 		c.CloseAllowingRebalance()
@@ -103,7 +144,7 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	var group sync.WaitGroup
-	if r.Workload != Backlog {
+	if !r.catchUp() {
 		r.startReading(reading, &group)
 	}
 	group.Go(func() { r.watch(reading) })
@@ -124,7 +165,7 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	ended := time.Now()
 	before = <-costs
 	reads := ended
-	if r.Workload == Backlog {
+	if r.catchUp() {
 		before = r.Watch.cost(ctx)
 		reads = time.Now()
 		r.measure = time.Time{} // everything counts
@@ -132,24 +173,30 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	}
 	r.drain(ctx)
 	after = r.Watch.cost(ctx)
-	finished := time.Now()
 	stop()
 	group.Wait()
 	result := r.result()
 	result.Elapsed = ended.Sub(r.began)
-	measured := ended.Sub(r.began.Add(r.WarmUp)).Seconds()
-	result.Produced = float64(r.measuredAcks.Load()) / measured
-	if r.Consumers > 0 {
-		if r.Workload == Backlog {
-			measured = finished.Sub(reads).Seconds()
-		}
-		result.Read = float64(r.measuredReads.Load()) / measured / float64(r.Consumers)
+	measured := r.began.Add(r.WarmUp)
+	records := r.measuredAcks.Load()
+	result.Produced = float64(records) / ended.Sub(measured).Seconds()
+	if r.catchUp() {
+		measured, records = reads, r.measuredReads.Load()
+	}
+	if read := time.Unix(0, r.lastRead.Load()).Sub(measured).Seconds(); read > 0 && r.Consumers > 0 {
+		result.Read = float64(r.measuredReads.Load()) / read / float64(r.Consumers)
+	}
+	if r.Workload == Read {
+		result.Produced, result.Elapsed = 0, time.Unix(0, r.lastRead.Load()).Sub(reads)
 	}
 	result.Series, result.Ack, result.EndToEnd = r.series, r.ack.curve(), r.endToEnd.curve()
-	result.Usage = r.Watch.usage(before, after, r.measuredAcks.Load())
+	result.Usage = r.Watch.usage(before, after, records)
 	result.ClientCPU = after.own - before.own
 	return result, ctx.Err()
 }
+
+// catchUp says that reading is measured for itself, when nothing is sent any more.
+func (r *run) catchUp() bool { return r.Workload == Backlog || r.Workload == Read }
 
 // drain waits until everything that was acked has been consumed, or long enough.
 func (r *run) drain(ctx context.Context) {
@@ -182,6 +229,10 @@ func (r *run) consume(ctx context.Context, c *kgo.Client) {
 		count := int64(0)
 		latencies = latencies[:0]
 		fetches.EachRecord(func(record *kgo.Record) {
+			if r.Workload == Read { // whatever it carries
+				count++
+				return
+			}
 			at := stamped(record.Value)
 			if at == 0 {
 				return
@@ -193,7 +244,14 @@ func (r *run) consume(ctx context.Context, c *kgo.Client) {
 		})
 		r.endToEnd.record(latencies...)
 		r.second.record(latencies...)
-		r.measuredReads.Add(int64(len(latencies)))
+		if r.Workload == Read {
+			r.measuredReads.Add(count)
+		} else {
+			r.measuredReads.Add(int64(len(latencies)))
+		}
+		if count > 0 {
+			r.lastRead.Store(now.UnixNano())
+		}
 		r.consumed.Add(count)
 	}
 }

@@ -32,12 +32,15 @@ type Usage struct {
 	Puts     float64 `json:"store_puts"` // puts and lists
 	Written  float64 `json:"store_written_bytes"`
 	ReadBack float64 `json:"store_read_bytes"`
-	// Per million records that were acked.
+	// Per million records that were acked, or read in workloads that measure reading.
 	CPUPerMillion      float64 `json:"cpu_seconds_per_million"`
 	RequestsPerMillion float64 `json:"store_requests_per_million"`
 	BytesPerMillion    float64 `json:"store_bytes_per_million"`
 	Versions           float64 `json:"log_entries"` // created objects: entries of logs
 	Seconds            float64 `json:"seconds"`
+	// The mean time of a put of a data file and of a log entry.
+	Upload time.Duration `json:"mean_upload_ns,omitempty"`
+	Log    time.Duration `json:"mean_log_put_ns,omitempty"`
 }
 
 // cost is a reading of the counters.
@@ -47,6 +50,30 @@ type cost struct {
 	cpu                     float64
 	requests, puts, creates float64
 	written, read           float64
+	upload, log             puts
+}
+
+// puts are how many puts there were, and how many seconds they took together.
+type puts struct{ count, seconds float64 }
+
+// mean is the mean time of the puts since before.
+func (p puts) mean(before puts) time.Duration {
+	if p.count <= before.count {
+		return 0
+	}
+	return time.Duration((p.seconds - before.seconds) / (p.count - before.count) * float64(time.Second))
+}
+
+// put is where the puts are counted that labels of sluice_commit_phase_seconds speak
+// of; those of other phases get lost.
+func (c *cost) put(labels string) *puts {
+	switch {
+	case strings.Contains(labels, `"upload"`):
+		return &c.upload
+	case strings.Contains(labels, `"log"`):
+		return &c.log
+	}
+	return &puts{}
 }
 
 // cost reads the counters; what cannot be read is 0.
@@ -82,6 +109,10 @@ func (w *Watch) cost(ctx context.Context) cost {
 			c.written += value
 		case "sluice_store_read_bytes_total":
 			c.read += value
+		case "sluice_commit_phase_seconds_sum":
+			c.put(labels).seconds += value
+		case "sluice_commit_phase_seconds_count":
+			c.put(labels).count += value
 		}
 	})
 	return c
@@ -108,6 +139,7 @@ func (w *Watch) usage(before, after cost, records int64) *Usage {
 		CPU: after.cpu - before.cpu, PeakRSS: w.peak.Load(), Seconds: after.at.Sub(before.at).Seconds(),
 		Requests: after.requests - before.requests, Puts: after.puts - before.puts, Versions: after.creates - before.creates,
 		Written: after.written - before.written, ReadBack: after.read - before.read,
+		Upload: after.upload.mean(before.upload), Log: after.log.mean(before.log),
 	}
 	if millions := float64(records) / 1e6; millions > 0 {
 		u.CPUPerMillion = u.CPU / millions
