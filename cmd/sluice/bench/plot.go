@@ -16,6 +16,7 @@ type line struct {
 	name   string
 	xs, ys []float64
 	dots   bool // the points only: other people's measurements
+	pair   bool // belongs to the line before: its colour, dashed
 }
 
 // chart is lines over two axes.
@@ -64,8 +65,16 @@ func (c *chart) write(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", left+(width-left-right)/2, height-14, escape(c.x))
 	fmt.Fprintf(&b, `<text transform="translate(20 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n", top+(height-top-under)/2, escape(c.y))
+	colour, next := "", 0
 	for i, l := range c.lines {
-		colour := colours[i%len(colours)]
+		fill, dash := "", ""
+		if l.pair {
+			dash = ` stroke-dasharray="5 4"`
+			fill = ` fill-opacity="0.45"`
+		} else {
+			colour = colours[next%len(colours)]
+			next++
+		}
 		var points []string
 		for j := range l.xs {
 			if c.logX && l.xs[j] <= 0 || c.logY && l.ys[j] <= 0 {
@@ -73,14 +82,14 @@ func (c *chart) write(w io.Writer) error {
 			}
 			points = append(points, fmt.Sprintf("%.1f,%.1f", px(l.xs[j]), py(l.ys[j])))
 			if l.dots || len(l.xs) < 16 {
-				fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"/>`, px(l.xs[j]), py(l.ys[j]), colour)
+				fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"%s/>`, px(l.xs[j]), py(l.ys[j]), colour, fill)
 			}
 		}
 		if !l.dots {
-			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>`+"\n", colour, strings.Join(points, " "))
+			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="2"%s points="%s"/>`+"\n", colour, dash, strings.Join(points, " "))
 		}
 		y := top + 10 + 20*i
-		fmt.Fprintf(&b, `<circle cx="%d" cy="%d" r="4" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", width-right+16, y, colour, width-right+26, y+4, escape(l.name))
+		fmt.Fprintf(&b, `<circle cx="%d" cy="%d" r="4" fill="%s"%s/><text x="%d" y="%d">%s</text>`+"\n", width-right+16, y, colour, fill, width-right+26, y+4, escape(l.name))
 	}
 	b.WriteString("</svg>\n")
 	_, err := io.WriteString(w, b.String())
