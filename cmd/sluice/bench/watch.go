@@ -83,7 +83,8 @@ func (w *Watch) cost(ctx context.Context) cost {
 		return c
 	}
 	if w.PID != 0 {
-		c.cpu = processCPU(w.PID)
+		c.cpu = ProcessCPU(w.PID)
+		w.sample()
 	}
 	if w.Metrics == "" {
 		return c
@@ -152,9 +153,9 @@ func (w *Watch) usage(before, after cost, records int64) *Usage {
 // clockTicks is USER_HZ, which is 100 wherever Linux runs Go.
 const clockTicks = 100
 
-// processCPU is the time on CPUs of a process of this machine, in seconds: utime and
+// ProcessCPU is the time on CPUs of a process of this machine, in seconds: utime and
 // stime of /proc/PID/stat (proc(5)).
-func processCPU(pid int) float64 {
+func ProcessCPU(pid int) float64 {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
@@ -168,6 +169,27 @@ func processCPU(pid int) float64 {
 	user, _ := strconv.ParseFloat(fields[11], 64)
 	system, _ := strconv.ParseFloat(fields[12], 64)
 	return (user + system) / clockTicks
+}
+
+// MachineCPU is the time that all CPUs of this machine were busy since it started, in
+// seconds: the first line of /proc/stat without idle, iowait and what guests used (which
+// is in user already).
+func MachineCPU() float64 {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(stat), "\n")
+	total := 0.0
+	for i, field := range strings.Fields(first) {
+		// cpu user nice system idle iowait irq softirq steal guest guest_nice
+		if i == 0 || i == 4 || i == 5 || i > 8 {
+			continue
+		}
+		ticks, _ := strconv.ParseFloat(field, 64)
+		total += ticks
+	}
+	return total / clockTicks
 }
 
 // processRSS is the memory that a process of this machine holds, in bytes.
