@@ -68,6 +68,7 @@ type Options struct {
 	CommitInterval time.Duration
 	// Budget is shared with the topics.
 	Budget *delta.Budget
+	Memory *delta.Memory // bounds what the table takes, shared with the topics
 	Window time.Duration // see delta.Options
 	Engine string        // names the writer in commitInfo
 	Log    *slog.Logger
@@ -105,7 +106,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Offsets, e
 			Interval: func() time.Duration { return options.CommitInterval },
 			Budget:   options.Budget, Engine: options.Engine, Log: options.Log,
 		},
-		Window: options.Window, Log: options.Log,
+		Window: options.Window, Memory: options.Memory, Log: options.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ func openCatalogue(ctx context.Context, env *env) (*keyed.Table[string, catalogu
 		Dead:     func(*catalogueRow) bool { return false },
 	}, keyed.Options{
 		Committer: delta.CommitterOptions{Engine: env.options.Engine, Log: env.log},
-		Window:    env.options.Window, Log: env.log,
+		Window:    env.options.Window, Memory: env.memory, Log: env.log,
 	})
 }
 

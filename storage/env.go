@@ -24,6 +24,7 @@ type env struct {
 	options Options
 	log     *slog.Logger
 	budget  *delta.Budget
+	memory  *delta.Memory
 	metrics *metrics
 	tails   *tailCache
 	blocks  *blockCache
@@ -79,6 +80,7 @@ func newEnv(store object.Store, options Options) *env {
 	e := &env{
 		store: object.NewTally(store), options: options, log: options.Log,
 		budget:   delta.NewBudget(options.PutsPerSecond),
+		memory:   delta.NewMemory(options.TableBytes),
 		metrics:  newMetrics(options.Registerer),
 		tails:    newTailCache(options.TailBytes),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
@@ -96,7 +98,7 @@ func newEnv(store object.Store, options Options) *env {
 }
 
 func (e *env) newLog(table string) *delta.Log {
-	return delta.NewLog(e.store, table, delta.Options{Window: e.options.Window, Log: e.log})
+	return delta.NewLog(e.store, table, delta.Options{Window: e.options.Window, Memory: e.memory, Log: e.log})
 }
 
 // tableURL is where engines find a table.

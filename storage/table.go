@@ -231,7 +231,14 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)
 	case errors.Is(err, delta.ErrStopping):
 		return fmt.Errorf("%w: %w", ErrClosed, err)
-	case errors.Is(err, delta.ErrUnsupported), errors.Is(err, delta.ErrCorrupt), errors.Is(err, errNoTopic):
+	case errors.Is(err, ErrStopped):
+		return err
+	case errors.Is(err, delta.ErrTooLarge):
+		return fmt.Errorf("%w: %w; give the broker more memory (its container's limit, or GOMEMLIMIT), or put right what somebody has left there, and it goes on", ErrStopped, err)
+	case errors.Is(err, delta.ErrCorrupt):
+		return fmt.Errorf("%w: %w; put back what the table had there (an older version or a copy of the object, or remove one that does not belong there; "+
+			"sluice check tells what is damaged), and it goes on", ErrStopped, err)
+	case errors.Is(err, delta.ErrUnsupported), errors.Is(err, errNoTopic):
 		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}
 	for _, own := range []error{ErrUnknownTopic, ErrNotLeader, ErrClosed, ErrStopped, ErrUnavailable, ErrInvalidConfig, ErrInvalidPartition, ErrOffsetOutOfRange} {

@@ -35,6 +35,9 @@ type Options struct {
 	// PendingBytes bounds what is produced and not committed yet, over all topics;
 	// beyond it Append answers ErrUnavailable. Default 256 MiB.
 	PendingBytes int64
+	// TableBytes bounds the state of each table in memory, and what is read of its log; a
+	// table that takes more is not served. Default delta.DefaultMemory.
+	TableBytes int64
 	// Window is W of the rule of cleaned log entries; see delta.Options.
 	Window time.Duration
 	// Engine names the writer in commitInfo.
@@ -171,6 +174,9 @@ func (ts *Topics) reconcile(ctx context.Context) error {
 // Budget is the budget of puts that all topics share, for what else writes to the
 // store; nil if there is none.
 func (ts *Topics) Budget() *delta.Budget { return ts.env.budget }
+
+// Memory bounds what is read of tables, for what else reads some; see Options.TableBytes.
+func (ts *Topics) Memory() *delta.Memory { return ts.env.memory }
 
 // All lists the topics, sorted by name, from memory.
 func (ts *Topics) All() []TopicInfo {

@@ -6,11 +6,13 @@ import (
 	"sluice/broker"
 	"sluice/offsets"
 	"sluice/storage"
+	"sluice/storage/delta"
 )
 
 // bounds are what a broker may hold in memory, in bytes, and ask of its store.
 type bounds struct {
 	tail, blocks, pending int64 // of storage
+	table                 int64 // the state of one table
 	produce, other, fetch int64 // of requests, and of records in answers
 	groups, group         int64 // of the members of all consumer groups, and of one; 0: the defaults
 	pace                  pace
@@ -32,6 +34,7 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	b := bounds{
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
 		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), fetch: share(16, d.FetchMemory),
+		table:  share(4, delta.DefaultMemory),
 		groups: memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
 	}
@@ -60,6 +63,7 @@ func (b bounds) topics(s settings, n *node) storage.Options {
 		CommitInterval: b.pace.interval,
 		PutsPerSecond:  b.pace.puts,
 		TailBytes:      int(b.tail), BlockBytes: int(b.blocks), PendingBytes: b.pending,
+		TableBytes: b.table,
 		Engine:     engine(),
 		Registerer: n.metrics,
 		Log:        n.log,
@@ -72,6 +76,7 @@ func (b bounds) offsets(s settings, n *node) offsets.Options {
 		Retention:      s.offsetsRetention,
 		CommitInterval: b.pace.interval,
 		Budget:         n.topics.Budget(),
+		Memory:         n.topics.Memory(),
 		Engine:         engine(),
 		Log:            n.log,
 	}

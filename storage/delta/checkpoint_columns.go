@@ -100,6 +100,7 @@ func (r *checkpointGroupReader) lists(each func(row int, text string), path ...s
 	}
 	r.values(leaf, nil, parquet.ByteArray, func(row int, v parquet.Value) {
 		if !v.IsNull() {
+			r.takes(pairBytes)
 			each(row, r.text(v))
 		}
 	})
@@ -146,6 +147,7 @@ func (r *checkpointGroupReader) maps(each func(row int, key, value string), path
 			r.corrupt(column, "has keys and values that do not match")
 			return
 		}
+		r.takes(pairBytes)
 		each(row, keys[next].key, r.text(v))
 		next++
 	})
@@ -164,11 +166,19 @@ func bytesOf(v parquet.Value) []byte {
 // text copies a string out of its page.
 func (r *checkpointGroupReader) text(v parquet.Value) string {
 	b := bytesOf(v)
-	if r.budget.bytes -= int64(len(b)); r.budget.bytes < 0 {
-		r.fail(unfolds("bytes"))
+	if !r.takes(int64(len(b))) {
 		return ""
 	}
 	return string(b)
+}
+
+// takes counts memory that is kept, and reports whether there is room for it.
+func (r *checkpointGroupReader) takes(n int64) bool {
+	if r.budget.bytes -= n; r.budget.bytes < 0 {
+		r.fail(unfolds("bytes"))
+		return false
+	}
+	return true
 }
 
 // values reads a whole column of the row group, nulls included. A column that is

@@ -14,21 +14,26 @@ import (
 func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (*Snapshot, error) {
 	s := NewSnapshot()
 	s.Version = files.version
-	var state checkpointState
-	total := int64(0)
+	memory := l.opts.Memory
+	state := checkpointState{room: memory.table}
+	left := memory.maxCheckpoint()
 	for _, part := range files.parts {
-		if total += part.size; total > l.opts.MaxCheckpointBytes {
-			return nil, fmt.Errorf("checkpoint of version %d: %w: more than %d bytes", files.version, ErrCorrupt, l.opts.MaxCheckpointBytes)
+		if left -= part.size; left < 0 {
+			return nil, fmt.Errorf("checkpoint of version %d: %w: more than %d bytes", files.version, ErrTooLarge, memory.maxCheckpoint())
 		}
-		// The size may have changed since the LIST; never take more than allowed.
-		o, err := l.store.Get(ctx, part.key, object.Range{Length: l.opts.MaxCheckpointBytes})
-		if errors.Is(err, object.ErrNotFound) {
-			return nil, fmt.Errorf("checkpoint of version %d: %w", files.version, errCleaned)
-		}
+		err := func() error {
+			// The size may have changed since the LIST; never take more than allowed.
+			o, done, err := memory.Get(ctx, l.store, part.key, memory.maxCheckpoint())
+			defer done()
+			if errors.Is(err, object.ErrNotFound) {
+				return errCleaned
+			}
+			if err != nil {
+				return err
+			}
+			return state.read(s, o.Body)
+		}()
 		if err != nil {
-			return nil, fmt.Errorf("checkpoint of version %d: %w", files.version, err)
-		}
-		if err := state.read(s, o.Body); err != nil {
 			return nil, fmt.Errorf("checkpoint of version %d: %w", files.version, err)
 		}
 	}
@@ -39,9 +44,11 @@ func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (*Sn
 	return s, nil
 }
 
-// checkpointState collects what must be seen exactly once over all parts.
+// checkpointState is what the parts of a checkpoint have in common: what must be seen
+// exactly once over all, and how many bytes of memory are left for what they unfold to.
 type checkpointState struct {
 	protocols, metadatas int
+	room                 int64
 }
 
 func (c *checkpointState) finish(s *Snapshot) error {
@@ -64,21 +71,18 @@ func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
 			err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, r, debug.Stack())
 		}
 	}()
-	file, err := OpenParquet(body)
+	file, _, err := openParquet(body, c.room)
 	if err != nil {
 		return err
 	}
-	budget := newCheckpointBudget(len(body))
+	budget := newCheckpointBudget(len(body), c.room)
 	for _, group := range file.RowGroups() {
-		rows := group.NumRows()
-		if rows < 0 || rows > file.NumRows() {
-			return fmt.Errorf("%w: a row group of %d rows", ErrCorrupt, rows)
-		}
-		r := &checkpointGroupReader{root: file.Root(), chunks: group.ColumnChunks(), rows: int(rows), budget: budget}
+		r := &checkpointGroupReader{root: file.Root(), chunks: group.ColumnChunks(), rows: int(group.NumRows()), budget: budget}
 		if err := c.readGroup(s, r); err != nil {
 			return err
 		}
 	}
+	c.room = min(c.room, budget.bytes)
 	return nil
 }
 
@@ -115,7 +119,7 @@ func (c *checkpointState) readMetadata(s *Snapshot, r *checkpointGroupReader) {
 
 func readTxns(s *Snapshot, r *checkpointGroupReader) {
 	txns := make([]*Txn, r.rows)
-	r.texts(func(row int, id string) { txns[row] = &Txn{AppID: id} }, "txn", "appId")
+	r.texts(func(row int, id string) { txns[row] = &Txn{AppID: id}; r.takes(2 * pairBytes) }, "txn", "appId")
 	r.longs(func(row int, n int64) {
 		if t := txns[row]; t != nil {
 			t.Version = n
@@ -135,7 +139,7 @@ func readTxns(s *Snapshot, r *checkpointGroupReader) {
 
 func readAdds(s *Snapshot, r *checkpointGroupReader) {
 	adds := make([]*Add, r.rows)
-	r.texts(func(row int, path string) { adds[row] = &Add{Path: path} }, "add", "path")
+	r.texts(func(row int, path string) { adds[row] = &Add{Path: path}; r.takes(actionBytes) }, "add", "path")
 	r.texts(func(int, string) { r.fail(&UnsupportedError{Feature: "deletionVectors"}) }, "add", "deletionVector", "storageType")
 	number := func(into func(*Add) *int64, name string) {
 		r.longs(func(row int, n int64) {
@@ -184,7 +188,7 @@ func readRemoves(s *Snapshot, r *checkpointGroupReader) {
 			set(remove)
 		}
 	}
-	r.texts(func(row int, path string) { removes[row] = &Remove{Path: path} }, "remove", "path")
+	r.texts(func(row int, path string) { removes[row] = &Remove{Path: path}; r.takes(actionBytes) }, "remove", "path")
 	r.longs(func(row int, ms int64) { with(row, func(t *Remove) { t.DeletionTimestamp = ms }) }, "remove", "deletionTimestamp")
 	r.longs(func(row int, n int64) { with(row, func(t *Remove) { t.Size = n }) }, "remove", "size")
 	r.bools(func(row int, b bool) { with(row, func(t *Remove) { t.DataChange = b }) }, "remove", "dataChange")

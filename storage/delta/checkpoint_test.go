@@ -46,7 +46,7 @@ func testRich(t testing.TB) *Snapshot {
 func testDecode(version int64, parts ...[]byte) (*Snapshot, error) {
 	s := NewSnapshot()
 	s.Version = version
-	var state checkpointState
+	state := checkpointState{room: DefaultMemory}
 	for _, part := range parts {
 		if err := state.read(s, part); err != nil {
 			return nil, err
@@ -482,10 +482,10 @@ func TestAChangedCheckpointDoesNoHarm(t *testing.T) {
 		t.Error(err)
 	}
 	// A block of 4 GiB in five bytes.
-	if err := checkBlock(format.Snappy, []byte{0xff, 0xff, 0xff, 0xff, 0x0f}, 100); !errors.Is(err, ErrCorrupt) {
+	if err := new(blocks).check(format.Snappy, []byte{0xff, 0xff, 0xff, 0xff, 0x0f}, 100); !errors.Is(err, ErrCorrupt) {
 		t.Error(err)
 	}
-	if err := checkBlock(format.Lz4Raw, []byte{1}, 100); !errors.Is(err, ErrUnsupported) {
+	if err := new(blocks).check(format.Lz4Raw, []byte{1}, 100); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 }

@@ -41,7 +41,7 @@ func (l *Log) Commit(ctx context.Context, e *Entry, proved time.Time) (now time.
 	if err != nil {
 		return now, nil, err
 	}
-	if int64(len(body)) > l.opts.MaxEntryBytes {
+	if int64(len(body)) > l.opts.Memory.maxEntry() {
 		return now, nil, fmt.Errorf("%w: version %d: %d bytes", ErrIllegal, e.Version, len(body))
 	}
 	now, foreign, err = l.decide(ctx, e, body, proved)

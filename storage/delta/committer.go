@@ -59,6 +59,8 @@ type Committer[T any] struct {
 	// foreignAt is when the last entry of another writer was applied, settledAt when
 	// the last log put ended.
 	foreignAt, settledAt time.Time
+	// unmeasured is what other writers' entries have added since the snapshot was measured.
+	unmeasured int64
 }
 
 // Hooks are the table owner's part. All but Encode run on the committer's

@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sluice/storage/object"
 	"time"
@@ -183,7 +184,23 @@ func (c *Committer[T]) adopt(e *Entry, now time.Time) error {
 	if err := c.snap.Apply(e); err != nil {
 		return err
 	}
+	if err := c.measure(e); err != nil {
+		return err
+	}
 	c.snap.Proved = now
 	c.foreignAt = time.Now()
 	return c.hooks.Applied(e, c.snap, nil)
+}
+
+// measure makes sure that the snapshot has room, now and then: an entry of somebody else
+// may be of any size.
+func (c *Committer[T]) measure(e *Entry) error {
+	if c.unmeasured += e.memory(); c.unmeasured < smallBytes {
+		return nil
+	}
+	c.unmeasured = 0
+	if n := c.snap.memory(); n > c.log.opts.Memory.table {
+		return fmt.Errorf("version %d of %s: %w: %d bytes, of %d", e.Version, c.log.table, ErrTooLarge, n, c.log.opts.Memory.table)
+	}
+	return nil
 }

@@ -14,9 +14,9 @@ import (
 const (
 	// lookDeadline bounds the reading of one look.
 	lookDeadline = 10 * time.Second
-	// maxLook bounds the entries that one reading keeps in memory; more are read in
-	// further ones.
-	maxLook = 1000
+	// maxLook bounds the entries that one reading keeps in memory, lookPart what they
+	// take, as a part of what a table may; more are read in further ones.
+	maxLook, lookPart = 1000, 4
 )
 
 // looking are the looks that wait. Owned by run.
@@ -116,10 +116,12 @@ func (c *Committer[T]) look() {
 		ctx, cancel := context.WithTimeout(c.ctx, lookDeadline)
 		defer cancel()
 		r := lookRead{from: s.Version}
+		room := c.log.opts.Memory.table / lookPart
 		r.err = c.log.Follow(ctx, s, func(e *Entry) error {
-			if len(r.entries) == maxLook {
+			if len(r.entries) == maxLook || room < 0 {
 				return errMoreEntries
 			}
+			room -= e.memory()
 			r.entries = append(r.entries, e)
 			return nil
 		})

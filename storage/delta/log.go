@@ -15,11 +15,6 @@ const (
 	DefaultAttempt = 15 * time.Second
 	// DefaultMaxEntries bounds the log by number, as some readers list it whole.
 	DefaultMaxEntries = 100_000
-	// DefaultMaxEntryBytes is far above what a committer writes (some kB), yet
-	// holds a foreign OPTIMIZE of 100,000 files.
-	DefaultMaxEntryBytes = 64 << 20
-	// DefaultMaxCheckpointBytes is about 20 million actions.
-	DefaultMaxCheckpointBytes = 1 << 30
 )
 
 // Options tune a Log. The zero value means the defaults.
@@ -32,9 +27,8 @@ type Options struct {
 	// MaxEntries is the number of entries behind the tip beyond which Cleanup
 	// removes them before the log retention of the table is over.
 	MaxEntries int64
-	// MaxEntryBytes and MaxCheckpointBytes bound what is read into memory.
-	MaxEntryBytes      int64
-	MaxCheckpointBytes int64
+	// Memory bounds what is read, and is shared with other logs of the process.
+	Memory *Memory
 	// Log takes rare facts that are no error for the caller: an unusable
 	// checkpoint that was passed over, a stray entry removed.
 	Log *slog.Logger
@@ -79,11 +73,8 @@ func NewLog(store object.Store, table string, opts Options) *Log {
 	if opts.MaxEntries <= 0 {
 		opts.MaxEntries = DefaultMaxEntries
 	}
-	if opts.MaxEntryBytes <= 0 {
-		opts.MaxEntryBytes = DefaultMaxEntryBytes
-	}
-	if opts.MaxCheckpointBytes <= 0 {
-		opts.MaxCheckpointBytes = DefaultMaxCheckpointBytes
+	if opts.Memory == nil {
+		opts.Memory = NewMemory(0)
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

@@ -136,7 +136,12 @@ func noBase(err error) error { return fmt.Errorf("%w (%w)", err, errNoBase) }
 // loadTail applies the entries of listing after s.Version.
 func (l *Log) loadTail(ctx context.Context, s *Snapshot, listing *logListing, each func(*Entry)) error {
 	base := s.Version
+	// Who asked for each entry keeps them all, for a while.
+	room := l.opts.Memory.table - s.memory()
 	err := l.readEntries(ctx, s.Version+1, listing.tip(), func(e *Entry) error {
+		if room -= e.memory(); room < 0 {
+			return fmt.Errorf("%w: up to version %d, more than %d bytes", ErrTooLarge, e.Version, l.opts.Memory.table)
+		}
 		each(e)
 		return s.Apply(e)
 	})
@@ -163,13 +168,15 @@ func (l *Log) ReadEntry(ctx context.Context, version int64) (e *Entry, now time.
 }
 
 func (l *Log) get(ctx context.Context, version int64) (*Entry, object.Object, error) {
-	limit := l.opts.MaxEntryBytes
-	o, err := l.store.Get(ctx, EntryKey(l.table, version), object.Range{Length: limit + 1})
+	o, done, err := l.opts.Memory.Get(ctx, l.store, EntryKey(l.table, version), l.opts.Memory.maxEntry())
+	defer done()
+	return l.parse(version, o, err)
+}
+
+// parse makes an entry of what was read.
+func (l *Log) parse(version int64, o object.Object, err error) (*Entry, object.Object, error) {
 	if err != nil {
 		return nil, o, fmt.Errorf("read version %d of %s: %w", version, l.table, err)
-	}
-	if int64(len(o.Body)) > limit {
-		return nil, o, fmt.Errorf("%w: version %d of %s: more than %d bytes", ErrCorrupt, version, l.table, limit)
 	}
 	e, err := ParseEntry(version, o.Body)
 	o.Body = nil
@@ -179,8 +186,8 @@ func (l *Log) get(ctx context.Context, version int64) (*Entry, object.Object, er
 	return e, o, nil
 }
 
-// readEntries reads the entries from first to last, several at a time, and gives
-// them to apply in order. One that is not there is errCleaned.
+// readEntries reads the entries from first to last, several small ones at a time, and
+// gives them to apply in order. One that is not there is errCleaned.
 func (l *Log) readEntries(ctx context.Context, first, last int64, apply func(*Entry) error) error {
 	type answer struct {
 		entry *Entry
@@ -193,10 +200,8 @@ func (l *Log) readEntries(ctx context.Context, first, last int64, apply func(*En
 		answers := make(chan answer, 1)
 		window[version%openParallel] = answers
 		go func() {
-			e, _, err := l.get(ctx, version)
-			if errors.Is(err, object.ErrNotFound) {
-				err = fmt.Errorf("version %d: %w", version, errCleaned)
-			}
+			o, err := getSmall(ctx, l.store, EntryKey(l.table, version))
+			e, _, err := l.parse(version, o, err)
 			answers <- answer{e, err}
 		}()
 	}
@@ -205,6 +210,12 @@ func (l *Log) readEntries(ctx context.Context, first, last int64, apply func(*En
 	}
 	for version := first; version <= last; version++ {
 		a := <-window[version%openParallel]
+		if errors.Is(a.err, errLarge) { // one after the other
+			a.entry, _, a.err = l.get(ctx, version)
+		}
+		if errors.Is(a.err, object.ErrNotFound) {
+			a.err = fmt.Errorf("version %d: %w", version, errCleaned)
+		}
 		if a.err != nil {
 			return a.err
 		}

@@ -2,9 +2,13 @@ package keyed
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"sluice/storage/delta"
 )
 
 type fuzzRow struct {
@@ -32,7 +36,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(zipped.Bytes())
 	f.Add([]byte("PAR1PAR1"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, err := decode[fuzzRow](data)
+		rows, _, err := decode[fuzzRow](data, 64<<20)
 		if err != nil {
 			return
 		}
@@ -43,4 +47,36 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+type bombRow struct {
+	Key   string  `parquet:"key,dict"`
+	Value *string `parquet:"value,optional"`
+	N     int64   `parquet:"n"`
+}
+
+// A value that stands in a dictionary once is copied for each row that names it.
+func TestADictionaryUnfoldsToNoMoreThanMemoryAllows(t *testing.T) {
+	rows := make([]bombRow, 200)
+	for i := range rows {
+		rows[i].Key = strings.Repeat("k", 1<<20)
+	}
+	var out bytes.Buffer
+	w := parquet.NewGenericWriter[bombRow](&out, parquet.Compression(&parquet.Snappy))
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() > 16<<20 {
+		t.Fatalf("no bomb: %d bytes", out.Len())
+	}
+	if _, _, err := decode[fuzzRow](out.Bytes(), 32<<20); !errors.Is(err, delta.ErrTooLarge) {
+		t.Fatal(err)
+	}
+	read, size, err := decode[fuzzRow](out.Bytes(), 1<<30)
+	if err != nil || len(read) != len(rows) || size < 200<<20 {
+		t.Fatal(len(read), size, err)
+	}
 }

@@ -32,6 +32,7 @@ type Form[K comparable, R any] struct {
 type Options struct {
 	Committer delta.CommitterOptions
 	Window    time.Duration // see delta.Options
+	Memory    *delta.Memory // bounds the table's state; nil: the default
 	Log       *slog.Logger
 }
 
@@ -96,6 +97,9 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
+	if options.Memory == nil {
+		options.Memory = delta.NewMemory(0)
+	}
 	t := &Table[K, R]{form: form, store: store, path: path, options: options}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	for attempt := 1; ; attempt++ {
@@ -119,7 +123,7 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 
 // open loads the table and takes it over; nobody writes to it here meanwhile.
 func (t *Table[K, R]) open(ctx context.Context) error {
-	log := delta.NewLog(t.store, t.path, delta.Options{Window: t.options.Window, Log: t.options.Log})
+	log := delta.NewLog(t.store, t.path, delta.Options{Window: t.options.Window, Memory: t.options.Memory, Log: t.options.Log})
 	snap, err := log.Open(ctx, nil)
 	if errors.Is(err, delta.ErrNoTable) {
 		snap, err = t.create(ctx, log)
@@ -193,11 +197,13 @@ func (t *Table[K, R]) create(ctx context.Context, log *delta.Log) (*delta.Snapsh
 	return snap, err
 }
 
-// load reads the newest row of each key from the table's files.
+// load reads the newest row of each key from the table's files: several at a time, of
+// which one is decoded.
 func (t *Table[K, R]) load(ctx context.Context, log *delta.Log, snap *delta.Snapshot) (map[K]*R, int64, error) {
 	state := make(map[K]*R)
 	last := int64(0)
 	var mu sync.Mutex
+	room := t.options.Memory.Table() // guarded by mu
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for _, add := range snap.Files {
@@ -206,16 +212,18 @@ func (t *Table[K, R]) load(ctx context.Context, log *delta.Log, snap *delta.Snap
 			if err != nil {
 				return err
 			}
-			file, err := t.store.Get(ctx, key, object.Range{})
+			file, done, err := t.options.Memory.Get(ctx, t.store, key, t.options.Memory.Table())
+			defer done()
 			if err != nil {
 				return err
 			}
-			rows, err := decode[R](file.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			rows, size, err := decode[R](file.Body, room)
 			if err != nil {
 				return fmt.Errorf("file %s: %w", add.Path, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
+			room -= size
 			for i := range rows {
 				row := &rows[i]
 				key := t.form.Key(row)

@@ -24,17 +24,17 @@ func encode[R any](rows []R) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// decode reads a file's rows. Bytes that are not such a file are an error, also
-// where the library panics over them, and take memory in proportion to their number.
-func decode[R any](body []byte) (rows []R, err error) {
+// decode reads a file's rows, which take up to size bytes, limit at most. Bytes that are
+// not such a file are an error, also where the library panics over them.
+func decode[R any](body []byte, limit int64) (rows []R, size int64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("malformed parquet file: %v", p)
+			err = fmt.Errorf("%w: malformed parquet file: %v", delta.ErrCorrupt, p)
 		}
 	}()
-	file, err := delta.OpenParquet(body)
+	file, size, err := delta.OpenRows(body, limit)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r := parquet.NewGenericReader[R](file)
 	defer r.Close()
@@ -44,13 +44,13 @@ func decode[R any](body []byte) (rows []R, err error) {
 		n, err := r.Read(chunk)
 		rows = append(rows, chunk[:n]...)
 		if err == io.EOF {
-			return rows, nil
+			return rows, size, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if n == 0 {
-			return nil, io.ErrUnexpectedEOF
+			return nil, 0, io.ErrUnexpectedEOF
 		}
 	}
 }
