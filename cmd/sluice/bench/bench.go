@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -149,23 +151,13 @@ func (l *Load) topics() []string {
 	return names
 }
 
-// value fills a value, which carries a time; the zero time marks one that does not
-// count.
-func (l *Load) value(v []byte, at time.Time) {
-	stamp(v, at)
-	for i := MinSize; i < len(v); i++ { // text that compresses like text
-		v[i] = text[(i*7+int(v[7]))%len(text)]
-	}
-}
-
-const text = "the quick brown fox jumps over the lazy dog 0123456789"
-
 // slab hands out values and records of which many are allocated at a time: a load
 // of a million a second must not be one of the garbage collector.
 type slab struct {
 	load    *Load
 	bytes   []byte
 	records []kgo.Record
+	at      int // in the text
 }
 
 func (s *slab) record(topic string, at time.Time) *kgo.Record {
@@ -177,6 +169,31 @@ func (s *slab) record(topic string, at time.Time) *kgo.Record {
 	s.records = s.records[1:]
 	r.Topic, r.Value = topic, s.bytes[:s.load.Size:s.load.Size]
 	s.bytes = s.bytes[s.load.Size:]
-	s.load.value(r.Value, at)
+	stamp(r.Value, at)
+	if at.IsZero() {
+		return r // it does not count
+	}
+	for rest := r.Value[MinSize:]; len(rest) > 0; {
+		n := copy(rest, text()[s.at:])
+		s.at = (s.at + n) % textBytes
+		rest = rest[n:]
+	}
 	return r
 }
+
+// textBytes is how much text there is: more than the codecs look back, so that values
+// compress like the records that they resemble and not like copies of each other.
+const textBytes = 1 << 20
+
+// text is what the values are cut from: JSON of the kind that sensors and shops send, which
+// Snappy shrinks to about half. It is the same in each run.
+var text = sync.OnceValue(func() []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	kinds := []string{"created", "paid", "shipped", "returned", "cancelled"}
+	b := make([]byte, 0, textBytes+256)
+	for len(b) < textBytes {
+		b = fmt.Appendf(b, `{"id":"%08x","kind":"%s","customer":%d,"amount":%d.%02d,"place":[%.4f,%.4f]}`,
+			r.Uint32(), kinds[r.IntN(len(kinds))], r.IntN(1_000_000), r.IntN(1000), r.IntN(100), r.Float64()*180-90, r.Float64()*360-180)
+	}
+	return b[:textBytes]
+})
