@@ -121,6 +121,10 @@ func TestARefusedWriteIsRepeatedAFewTimes(t *testing.T) {
 		if _, err := write(t.Context(), name, []byte("x")); err != nil {
 			t.Errorf("%s, refused in passing: %v", name, err)
 		}
+		f.answer(2, 409, "ExistingObjectIsDirectory")
+		if _, err := write(t.Context(), name+"-beside", []byte("x")); err != nil {
+			t.Errorf("%s, as its folder goes: %v", name, err)
+		}
 		f.answer(always, 403, "AccessDenied")
 		now, err := write(t.Context(), name+"-denied", []byte("x"))
 		if !errors.Is(err, object.ErrDenied) || now.IsZero() {

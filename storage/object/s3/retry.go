@@ -29,11 +29,12 @@ const (
 	maxBackoff   = 3 * time.Second
 	// throttledBackoff is the first bound if the server asks for fewer requests.
 	throttledBackoff = 400 * time.Millisecond
-	// deniedRepeats is how often a write that was answered 403 AccessDenied is
-	// repeated. MinIO gives that answer, having written nothing, where deletes
-	// keep removing the folder that it is about to write to (mkdirAll in its
-	// cmd/os-reliable.go); a real refusal stays one.
-	deniedRepeats = 3
+	// refusedRepeats is how often a write is repeated that was refused perhaps only
+	// in passing. Where deletes keep removing the folder that they are about to write
+	// to, servers answer, having written nothing, MinIO 403 AccessDenied (mkdirAll in
+	// its cmd/os-reliable.go) and versitygw 409 ExistingObjectIsDirectory (PutObject
+	// in its backend/posix/posix.go); a real refusal stays one.
+	refusedRepeats = 3
 )
 
 // errAttemptTimeout ends an attempt that the server did not answer in time.
@@ -142,9 +143,9 @@ func never(error) bool { return false }
 func (r retries) ofWrite(then func(error) bool) retries {
 	refused := 0
 	r.again = func(err error) bool {
-		if statusOf(err) == http.StatusForbidden && hasCode(err, "AccessDenied") {
+		if hasCode(err, "AccessDenied") || hasCode(err, "ExistingObjectIsDirectory") {
 			refused++
-			return refused <= deniedRepeats
+			return refused <= refusedRepeats
 		}
 		return then(err)
 	}

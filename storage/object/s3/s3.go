@@ -10,8 +10,8 @@
 // whether somebody else's object or one's own is there. A 412 is
 // object.ErrExists. A 409 ConditionalRequestConflict (a write or delete of the
 // key was under way) is an ordinary unclear error, which the caller repeats.
-// Only a 403, which says that nothing was written, is repeated for Create as for
-// Put before it counts as object.ErrDenied: see deniedRepeats.
+// Only answers that say that nothing was written are repeated for Create as for
+// Put, a 403 before it counts as object.ErrDenied: see refusedRepeats.
 //
 // The store's clock is the Date header of each answer: whole seconds.
 package s3
