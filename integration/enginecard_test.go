@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,10 +22,9 @@ import (
 // is made of its outcomes (card/main.go). Without SLUICE_TEST_CARD=full only the core
 // runs.
 func TestEngineCard(t *testing.T) {
-	full := os.Getenv("SLUICE_TEST_CARD") == "full"
-	eachStore(t, func(t *testing.T, s store) {
+	cardStores(t, func(t *testing.T, s store, wanted func(core bool) bool) {
 		for _, e := range engines {
-			if !e.core && !full {
+			if !wanted(e.core) {
 				continue
 			}
 			t.Run(e.name+" "+e.version, func(t *testing.T) {

@@ -23,20 +23,16 @@ var (
 			"time travel/by time": "its delta extension knows versions only",
 		},
 		snippet: func(t *testing.T, s store, text string) *process {
-			p := start(t, "the snippet for DuckDB", append(quiet, s.env...), python(t, "engines"), script("engines", "with_duckdb.py"))
-			if _, err := p.in.Write([]byte(text)); err != nil {
-				t.Fatal(err)
-			}
-			p.in.Close()
-			return p
+			return startWith(t, text, "the snippet for DuckDB", append(quiet, s.env...), python(t, "engines"), script("engines", "with_duckdb.py"))
 		}}
 	polars = engine{name: "Polars", version: "2.1.0", core: true, command: pythonEngine("polars"),
 		lacks:   map[string]string{"stream": "it has no streaming read of a table"},
 		snippet: pythonSnippet(func(t *testing.T) string { return python(t, "engines") })}
 )
 
-// engines are the rows of the card. The core are three implementations of the
-// protocol: delta-rs, delta-kernel-rs, and Polars' reader with the first one's log.
+// engines are the rows of the card. The core are the implementations of the protocol:
+// delta-rs, delta-kernel-rs, Polars' reader with the first one's log, and Delta Kernel,
+// which is Delta Lake's own beside Spark.
 var engines = []engine{
 	deltaRs, duckDB, polars,
 	{name: "Daft", version: "0.7.26 (delta-rs 1.6.6)", command: pythonEngine("daft", "daft==0.7.26", "deltalake==1.6.6", "pyarrow==25.0.1"),
@@ -52,14 +48,20 @@ var engines = []engine{
 		}},
 	spark("3.5.9", "3.3.3", "spark35.xml", "setuptools==80.9.0"),
 	spark("4.2.0", "4.4.0", "spark4.xml"),
-	{name: "Delta Kernel (Java)", version: "4.4.0", command: func(t *testing.T, s store) ([]string, []string) {
+	{name: "Delta Kernel (Java)", version: "4.4.0", core: true, command: func(t *testing.T, s store) ([]string, []string) {
 		dir := maven(t, "kernel", filepath.Join("engines", "kernel.xml"), filepath.Join("engines", "Kernel.java"))
 		return nil, []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", dir + string(os.PathListSeparator) + filepath.Join(dir, "*"), "Kernel"}
 	}, lacks: map[string]string{
 		"stream":  "streams are for the connectors that are built on it",
 		"snippet": "it is a library for those who write connectors",
 	}},
-	{name: "Trino", version: "476", notRun: "its server is 820 MB and wants a JDK of 24 or later, which the tests do not install"},
+	{name: "Trino", version: trinoVersion, command: func(t *testing.T, s store) ([]string, []string) {
+		return trinoEnv(t), []string{"python3", script("engines", "read.py"), "trino"}
+	}, lacks: map[string]string{
+		"stream": "it has no streaming read: table_changes is a query between two versions",
+	}, snippet: func(t *testing.T, s store, text string) *process {
+		return startWith(t, text, "the snippet for Trino", append(trinoEnv(t), s.env...), "python3", script("engines", "with_trino.py"))
+	}},
 	{name: "Pathway (Delta connector)", version: "0.33.0", notRun: "it wants a licence key, which it checks online; `sluice table sql --engine pathway` prints how it reads a topic"},
 }
 
@@ -77,13 +79,40 @@ func spark(version, delta, pom string, needs ...string) engine {
 			return env(t), []string{interpreter(t), script("engines", "read.py"), "spark"}
 		},
 		snippet: func(t *testing.T, s store, text string) *process {
-			p := start(t, "the snippet for Spark", append(env(t), s.env...), interpreter(t), script("engines", "with_spark.py"))
-			if _, err := p.in.Write([]byte(text)); err != nil {
+			return startWith(t, text, "the snippet for Spark", append(env(t), s.env...), interpreter(t), script("engines", "with_spark.py"))
+		}}
+}
+
+// trinoVersion is the newest one that Maven has.
+const trinoVersion = "476"
+
+// trinoEnv is the environment of with_trino.py: a server with the Delta Lake connector
+// only, and a JDK for it.
+func trinoEnv(t *testing.T) []string {
+	dir := installed(t, "trino", trinoVersion, func(t *testing.T, dir string) {
+		sh(t, dir, nil, "mvn", "--batch-mode", "--quiet", "dependency:copy",
+			"-Dartifact=io.trino:trino-server:"+trinoVersion+":tar.gz", "-DoutputDirectory="+dir)
+		archive := filepath.Join(dir, "trino-server-"+trinoVersion+".tar.gz")
+		whole := filepath.Join(dir, "whole") // its files are linked to each other across plugins
+		if err := os.MkdirAll(filepath.Join(dir, "plugin"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(whole, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		sh(t, dir, nil, "tar", "-xzf", archive, "-C", whole, "--strip-components=1")
+		for _, folder := range []string{"lib", filepath.Join("plugin", "delta-lake")} {
+			if err := os.Rename(filepath.Join(whole, folder), filepath.Join(dir, folder)); err != nil {
 				t.Fatal(err)
 			}
-			p.in.Close()
-			return p
-		}}
+		}
+		for _, path := range []string{whole, archive} {
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	return append([]string{"TRINO_HOME=" + dir, "TRINO_JAVA=" + jdk(t, 24)}, quiet...)
 }
 
 // quiet is the environment of engines in Python: nothing is written beside the

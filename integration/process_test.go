@@ -40,9 +40,15 @@ type process struct {
 // wrote.
 func start(t *testing.T, name string, env []string, command ...string) *process {
 	t.Helper()
+	return startIn(t, t.TempDir(), name, env, command...)
+}
+
+// startIn starts a program in this directory.
+func startIn(t *testing.T, dir, name string, env []string, command ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, out: &lines{}, err: &lines{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(command[0], command[1:]...)
-	p.cmd.Dir, p.cmd.Env = t.TempDir(), append(os.Environ(), env...)
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	// Its own group, so that its children end with it; and it does not outlive a
 	// test binary that is killed.
@@ -68,6 +74,17 @@ func start(t *testing.T, name string, env []string, command ...string) *process 
 			t.Logf("%s: standard error, its end:\n%s", name, p.err.tail(40))
 		}
 	})
+	return p
+}
+
+// startWith starts a program with text as all of its standard input.
+func startWith(t *testing.T, text, name string, env []string, command ...string) *process {
+	t.Helper()
+	p := start(t, name, env, command...)
+	if _, err := io.WriteString(p.in, text); err != nil {
+		t.Fatal(err)
+	}
+	p.in.Close()
 	return p
 }
 

@@ -68,6 +68,9 @@ func (r *row) run(t *testing.T) {
 	r.check(t, "restart/member returns", r.returns, "group/three share", "group/one leaves", "group/one is killed", "restart/group goes on")
 	r.check(t, "restart/read", func(t *testing.T) { r.reads(t, "earliest", 0) }, "create")
 
+	for _, e := range []engine{deltaRs, duckDB, polars} {
+		r.check(t, "engines/"+e.name, func(t *testing.T) { r.isSeenBy(t, e) }, "create")
+	}
 	r.administers(t)
 	for _, missing := range notThereYet {
 		r.check(t, missing.check, func(t *testing.T) { t.Skip("not there yet: " + missing.why) })
@@ -280,6 +283,17 @@ func (r *row) returns(t *testing.T) {
 	requireSame(t, r.name+" after its return", index(t, g.written[before:]), alone.read(t, len(g.written)-before))
 	alone.leave()
 	requireCommitted(t, r.b, g.topic, g.name, index(t, g.written))
+}
+
+// isSeenBy has an engine read the tables of what the client wrote.
+func (r *row) isSeenBy(t *testing.T, e engine) {
+	session := e.open(t, r.b.store)
+	defer session.kill()
+	for topic, records := range map[string][]record{r.topic: r.all, r.group.topic: r.group.written} {
+		if len(records) > 0 {
+			requireSame(t, e.name, index(t, records), session.records(t, "rows", r.b.store.table(topic)))
+		}
+	}
 }
 
 // adminCalls are what admin clients do, in this order, and what each must print:

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,9 +44,31 @@ func eachStore(t *testing.T, test func(t *testing.T, s store)) {
 	t.Run("MinIO", func(t *testing.T) { test(t, startMinIO(t).store("lake/kafka")) })
 }
 
+// cardStores runs a suite of the report card on the stores that it has rows for. wanted
+// tells whether a row runs there: the core always, the others where the whole card is
+// made, on which a second S3 server has the core only.
+func cardStores(t *testing.T, test func(t *testing.T, s store, wanted func(core bool) bool)) {
+	full := os.Getenv("SLUICE_TEST_CARD") == "full"
+	eachStore(t, func(t *testing.T, s store) { test(t, s, func(core bool) bool { return core || full }) })
+	if full {
+		t.Run("versitygw", func(t *testing.T) { test(t, startVersitygw(t), func(core bool) bool { return core }) })
+	}
+}
+
 func directory(t *testing.T) store {
 	t.Helper()
 	return store{name: "directory", url: filepath.Join(t.TempDir(), "store")}
+}
+
+// startVersitygw starts a versitygw over an empty directory, which ends with the test,
+// and is a store in it.
+func startVersitygw(t *testing.T) store {
+	t.Helper()
+	address := freeAddress(t)
+	p := start(t, "versitygw", []string{"ROOT_ACCESS_KEY=" + setup.MinIOUser, "ROOT_SECRET_KEY=" + setup.MinIOPassword},
+		versitygw(t), "--port", address, "--health", "/health", "--quiet", "posix", t.TempDir())
+	p.ready(t, "http://"+address+"/health")
+	return store{name: "versitygw", url: "s3://lake/kafka", env: setup.S3Env(address, setup.MinIOUser, setup.MinIOPassword)}
 }
 
 // minio is a running MinIO with one drive.

@@ -33,10 +33,14 @@ var tools = []tool{
 	{name: "Spark " + sparkVersion, run: (*toolRow).spark},
 	{name: "Flink " + flinkVersion, run: (*toolRow).flink},
 	{name: "Pathway " + pathwayVersion, run: (*toolRow).pathway},
-	{name: "Vector", notRun: "Debian does not package it; no other registry was looked through"},
-	{name: "Fluent Bit", notRun: "Debian does not package it; no other registry was looked through"},
-	{name: "Telegraf", notRun: "go install would build it with every plugin that it has; not tried"},
-	{name: "kafka_exporter, kminion", notRun: "the Go module proxy answered that their modules are not available"},
+	{name: "rsyslog " + rsyslogVersion, run: (*toolRow).rsyslog},
+	{name: "Telegraf " + strings.TrimPrefix(telegrafVersion, "v"), run: (*toolRow).telegrafShips},
+	{name: "kafkatop " + kafkatopVersion + " (lag)", run: (*toolRow).kafkatop},
+	{name: "Vector", notRun: "no registry has it: not Debian, PyPI nor npm, and crates.io not its program"},
+	{name: "Fluent Bit", notRun: "no registry has it: not Debian of release 12, PyPI nor npm"},
+	{name: "kafka_exporter, kminion", notRun: "the Go module proxy answers that their modules are not available; they ask for lag as kafkatop does"},
+	{name: "Burrow, prometheus-kafka-consumer-group-exporter",
+		notRun: "they consume Kafka's internal topic __consumer_offsets in place of asking for offsets; Sluice's is a Delta table, _sluice/consumer_offsets"},
 }
 
 // TestToolCard runs each tool against a broker of its own. They take minutes: only

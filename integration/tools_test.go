@@ -3,12 +3,26 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// versitygwVersion is the newest one that the Go proxy has.
+const versitygwVersion = "v1.8.0"
+
+// versitygw is an S3 server over a directory, built from its source.
+func versitygw(t *testing.T) string {
+	t.Helper()
+	dir := installed(t, "versitygw", versitygwVersion, func(t *testing.T, dir string) {
+		sh(t, dir, []string{"GOBIN=" + dir, "GOFLAGS=", "CGO_ENABLED=0"},
+			"go", "install", "-trimpath", "-ldflags=-s -w", "github.com/versity/versitygw/cmd/versitygw@"+versitygwVersion)
+	})
+	return filepath.Join(dir, "versitygw")
+}
 
 // python is the interpreter of a virtual environment with the packages of
 // FOLDER/requirements.txt.
@@ -59,9 +73,9 @@ func node(t *testing.T, folder, compile string) string {
 func java(t *testing.T, version string) string {
 	t.Helper()
 	from := filepath.Join(source, "clients", "java")
-	programs := []string{"Client.java"}
-	if !strings.HasPrefix(version, "2.1.") {
-		programs = append(programs, "Administer.java")
+	programs := []string{"Client.java", "Administer.java"}
+	if strings.HasPrefix(version, "2.1.") {
+		programs[1] = filepath.Join("old", "Administer.java")
 	}
 	pins := pinned(t, "clients", "java", "pom.xml")
 	for i, name := range programs {
@@ -74,6 +88,28 @@ func java(t *testing.T, version string) string {
 		sh(t, dir, nil, append([]string{"javac", "-nowarn", "-cp", filepath.Join(dir, "*"), "-d", dir}, programs...)...)
 	})
 	return dir + string(os.PathListSeparator) + filepath.Join(dir, "*")
+}
+
+// jdk is the home of a Java of this version or a later one: that of SLUICE_TEST_JDK,
+// or where systems install them. No registry has one that is whole.
+func jdk(t *testing.T, version int) string {
+	t.Helper()
+	homes, _ := filepath.Glob("/usr/lib/jvm/*")
+	for _, home := range append([]string{os.Getenv("SLUICE_TEST_JDK")}, homes...) {
+		release, err := os.ReadFile(filepath.Join(home, "release"))
+		if err != nil {
+			continue
+		}
+		var major int
+		if _, after, found := strings.Cut(string(release), `JAVA_VERSION="`); found {
+			fmt.Sscanf(after, "%d", &major)
+		}
+		if major >= version {
+			return home
+		}
+	}
+	t.Skipf("not run: it wants a JDK of %d or later, which is not in /usr/lib/jvm; SLUICE_TEST_JDK names another", version)
+	return ""
 }
 
 // goProgram is a program of the module clients/go, built: a module of its own, so

@@ -44,7 +44,7 @@ func TestEventsBecomeARowOfTheReport(t *testing.T) {
 	}
 	text := report(rows, "")
 	for _, want := range []string{
-		"| Client 1.0 | directory | ok | ok 1/2, FAILED [1] | client [2] | not run | not run | not run | ok 2/2 | not run | not run | not yet [3] | not run | ok | 2 s |",
+		"| Client 1.0 | directory | ok | ok 1/2, FAILED [1] | client [2] | not run | not run | not run | not run | ok 2/2 | not run | not run | not yet [3] | not run | ok | 2 s |",
 		"1. produce/where it likes: partition 3 / and no other\n2. idempotent: it has none\n3. TLS: only PLAINTEXT\n",
 	} {
 		if !strings.Contains(text, want) {

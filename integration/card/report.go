@@ -20,10 +20,10 @@ type suite struct {
 // suites are the tables. A test that follows the form SUITE/STORE/ROW/CHECK needs
 // only a line here.
 var suites = []suite{
-	{"TestClientCard", "Clients", "One script for all (script_test.go), a broker of its own for each row.",
-		[]string{"create", "produce", "idempotent", "read", "group", "restart", "admin", "transactions", "SASL", "TLS", "KIP-848"}},
+	{"TestClientCard", "Clients", "One script for all (script_test.go), a broker of its own for each row; engines: delta-rs, DuckDB and Polars read what the client wrote.",
+		[]string{"create", "produce", "idempotent", "read", "group", "restart", "engines", "admin", "transactions", "SASL", "TLS", "KIP-848"}},
 	{"TestToolCard", "Tools and frameworks", "What runs on top of a client, each as its users run it.", nil},
-	{"TestEngineCard", "Engines", "What reads the tables, by one script for all (enginecard_test.go), with a broker of its own for each row; cleaned: a table after all that Sluice does to tables (past_test.go).",
+	{"TestEngineCard", "Engines", "What reads the tables, by one script for all (enginecard_test.go), with a broker of its own for each row; cleaned: a table after checkpoints, clean-up of the log, compaction, deleted rows and retention (past_test.go).",
 		[]string{"log only", "checkpoint", "filter", "time travel", "stream", "while written", "rewritten", "cleaned", "snippet"}},
 }
 
@@ -106,7 +106,7 @@ const preamble = `# What works with Sluice
 
 Made by ` + "`go run ./integration/card`" + `: do not edit. Real clients and engines out of their
 registries, each as a process of its own, against the built binary, on a local
-directory and on MinIO. [README.md](README.md) tells how, script_test.go what each
+directory and on MinIO, the core of them on versitygw too. [README.md](README.md) tells how, script_test.go what each
 check is. Each row ends with ` + "`sluice check`" + ` of its tables.
 
 **ok**: the checks passed, so many of those that apply. **FAILED**: Sluice does not do what the

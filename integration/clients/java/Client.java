@@ -28,7 +28,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * Apache Kafka's own client; see ../README.md for the commands. It compiles with the
- * client of 2.1 as well as with the newest; what that one lacks is in Administer.
+ * client of 2.1 as well as with the newest; what that one lacks is in Administer, of which old/ has its own.
  */
 public class Client {
     private static final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
