@@ -34,8 +34,10 @@ type blockCache struct {
 
 	written bodies
 
+	unread int // bytes of blocks that were loaded ahead and that nobody has asked for yet
+
 	flight  singleflight.Group
-	ahead   chan struct{} // slots of background loads
+	slots   chan struct{} // of background loads
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -72,8 +74,9 @@ type openFile struct {
 // whose offsets are interleaved.
 type block struct {
 	batches []rows.Encoded
-	whole   bool // the group holds nothing behind it
+	next    int64 // the offset behind it, at which the next block begins
 	bytes   int
+	unread  bool // guarded by blockCache.mu: see there
 }
 
 const (
@@ -91,58 +94,96 @@ const (
 )
 
 func newBlockCache(limit int, m *metrics) *blockCache {
-	c := &blockCache{limit: limit, metrics: m, ahead: make(chan struct{}, backgroundLoads)}
+	c := &blockCache{limit: limit, metrics: m, slots: make(chan struct{}, backgroundLoads)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	// The sizes are positive: neither fails.
-	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) { c.bytes -= b.bytes })
+	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) {
+		c.bytes -= b.bytes
+		c.wasRead(b)
+	})
 	c.readers, _ = lru.NewWithEvict(maxReaders, func(_ string, f *openFile) { c.readerBytes -= f.bytes })
 	return c
 }
 
-// get answers a block, loading it if need be, once for all who ask.
-func (c *blockCache) get(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
-	key := keyOf(n, from, group)
-	if b, ok := c.cached(key); ok {
+// get answers a cell's block, loading it if need be, once for all who ask.
+func (c *blockCache) get(ctx context.Context, store object.Store, n int32, at cell, group []extent) (*block, error) {
+	if b, ok := c.cached(keyOf(n, at.from, group)); ok {
 		c.metrics.blockHits.Inc()
 		return b, nil
 	}
 	c.metrics.blockMisses.Inc()
-	// The load outlives the request that began it: others may wait for it.
-	result := c.flight.DoChan(fmt.Sprint(key), func() (any, error) {
-		if b, ok := c.cached(key); ok {
-			return b, nil
-		}
-		ctx, cancel := context.WithTimeout(c.ctx, loadDeadline)
-		defer cancel()
-		b, err := c.load(ctx, store, n, from, group)
-		if err == nil {
-			c.put(key, b)
-		}
-		return b, err
-	})
 	select {
-	case r := <-result:
+	case r := <-c.loading(store, n, at, group):
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		return r.Val.(*block), nil
+		b := r.Val.(*block)
+		c.mu.Lock()
+		c.wasRead(b)
+		c.mu.Unlock()
+		return b, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
+// load loads a cell's block for those who will ask.
+func (c *blockCache) load(store object.Store, n int32, at cell, group []extent) (*block, error) {
+	r := <-c.loading(store, n, at, group)
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	return r.Val.(*block), nil
+}
+
+// loading loads a cell's block into the cache, once for all who ask meanwhile.
+func (c *blockCache) loading(store object.Store, n int32, at cell, group []extent) <-chan singleflight.Result {
+	key := keyOf(n, at.from, group)
+	// The load outlives the request that began it: others may wait for it.
+	return c.flight.DoChan(fmt.Sprint(key), func() (any, error) {
+		c.mu.Lock()
+		b, ok := c.blocks.Get(key)
+		c.mu.Unlock()
+		if ok {
+			return b, nil
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, loadDeadline)
+		defer cancel()
+		b, err := c.rebuild(ctx, store, n, at, group)
+		if err == nil {
+			c.put(key, b)
+		}
+		return b, err
+	})
+}
+
 func (c *blockCache) cached(key blockKey) (*block, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.blocks.Get(key)
+	b, ok := c.blocks.Get(key)
+	if ok {
+		c.wasRead(b)
+	}
+	return b, ok
 }
 
+// wasRead says that somebody has got a block, or that nobody will. The caller holds c.mu.
+func (c *blockCache) wasRead(b *block) {
+	if b.unread {
+		b.unread = false
+		c.unread -= b.bytes
+	}
+}
+
+// put takes up a block that nobody has got yet.
 func (c *blockCache) put(key blockKey, b *block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blocks.Contains(key) || b.bytes > c.limit {
 		return
 	}
+	b.unread = true
+	c.unread += b.bytes
 	c.blocks.Add(key, b)
 	c.bytes += b.bytes
 	for c.bytes > c.limit && c.blocks.Len() > 1 {
@@ -150,45 +191,23 @@ func (c *blockCache) put(key blockKey, b *block) {
 	}
 }
 
-// prefetch loads a block in the background if there is a slot for it.
-func (c *blockCache) prefetch(store object.Store, n int32, from int64, group []extent) {
-	if _, ok := c.cached(keyOf(n, from, group)); ok {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return
-	}
-	select {
-	case c.ahead <- struct{}{}:
-	default:
-		return
-	}
-	c.running.Go(func() {
-		defer func() { <-c.ahead }()
-		_, _ = c.get(c.ctx, store, n, from, group) // who needs it will meet the error
-	})
-}
-
-// load rebuilds the record batches of a group of files.
-func (c *blockCache) load(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
+// rebuild makes the record batches of a cell.
+func (c *blockCache) rebuild(ctx context.Context, store object.Store, n int32, at cell, group []extent) (*block, error) {
 	if len(group) > 1 {
-		return c.merge(ctx, store, n, from, group)
+		return c.merge(ctx, store, n, at.from, group)
 	}
-	b := &block{}
-	e := group[0]
-	r, err := c.reader(ctx, store, e.file)
+	r, err := c.reader(ctx, store, group[0].file)
 	if err != nil {
 		return nil, err
 	}
-	// Behind its extent a file may hold rows that stand for no record.
-	b.batches, err = r.Read(ctx, n, from, rows.Limits{MaxBytes: blockBytes, Before: e.last + 1})
+	b := &block{}
+	// Behind its extent a file may hold rows that stand for no record. And records may be
+	// larger in one place than in others.
+	b.batches, b.next, err = r.ReadOn(ctx, n, at.from, rows.Limits{MaxBytes: 2 * blockBytes, Before: at.until})
 	if err != nil {
 		return nil, err
 	}
 	b.measure()
-	b.whole = len(b.batches) == 0 || b.last() >= e.last
 	return b, nil
 }
 
@@ -196,7 +215,7 @@ func (c *blockCache) load(ctx context.Context, store object.Store, n int32, from
 // order, since a batch must not hide another file's record between its own. Of copies
 // of a record the original counts: see Topic.examine.
 func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
-	b := &block{whole: true}
+	b, whole := &block{next: reach(group) + 1}, true
 	complete := int64(-1) // every file has been read at least up to here
 	group = slices.Clone(group)
 	slices.SortStableFunc(group, func(x, y extent) int {
@@ -214,7 +233,7 @@ func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, fro
 		b.batches = append(b.batches, batches...)
 		last := e.last
 		if len(batches) > 0 && batches[len(batches)-1].Last < e.last {
-			last, b.whole = batches[len(batches)-1].Last, false
+			last, whole = batches[len(batches)-1].Last, false
 		}
 		if i == 0 || last < complete {
 			complete = last
@@ -222,7 +241,8 @@ func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, fro
 	}
 	slices.SortStableFunc(b.batches, func(x, y rows.Encoded) int { return cmp.Compare(x.First, y.First) })
 	b.batches = slices.CompactFunc(b.batches, func(x, y rows.Encoded) bool { return x.First == y.First })
-	if !b.whole {
+	if !whole {
+		b.next = complete + 1
 		b.batches = slices.DeleteFunc(b.batches, func(x rows.Encoded) bool { return x.First > complete })
 	}
 	b.measure()
@@ -240,18 +260,20 @@ func trueFirst(x, y bool) int {
 	return 1
 }
 
-// last is the block's last offset, -1 if it is empty.
-func (b *block) last() int64 {
-	if len(b.batches) == 0 {
-		return -1
-	}
-	return b.batches[len(b.batches)-1].Last
-}
-
 func (b *block) measure() {
 	for _, e := range b.batches {
 		b.bytes += len(e.Data) + batchOverhead
 	}
+}
+
+// peek is the reader of a file, nil if its footer has not been read.
+func (c *blockCache) peek(f *file) *rows.Reader {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.readers.Peek(f.key); ok {
+		return known.reader
+	}
+	return nil
 }
 
 // reader answers the reader of a file, with its footer read.

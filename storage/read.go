@@ -92,14 +92,6 @@ func (r *Read) skip(offset int64, maxBytes int, atLeastOne bool) {
 	r.Bytes += record.HeaderSize
 }
 
-const (
-	// blockBytes is about how much of a file's partition is decoded at a time.
-	blockBytes = 4 << 20
-	// readAhead is how many files are fetched at a time for one reader: small files
-	// cost a round trip each, and a reader of old records will want the next ones.
-	readAhead = 8
-)
-
 // readFiles reads what the tail cache does not hold any more.
 func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool, read *Read) error {
 	asked := offset
@@ -112,13 +104,13 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			read.skip(asked, maxBytes, atLeastOne)
 			return nil
 		}
-		t.prefetch(n, offset, extents)
+		t.env.blocks.prefetch(t.env.store, n, offset, extents)
 		for len(extents) > 0 {
 			group := overlapping(extents)
 			extents = extents[len(group):]
-			block, err := t.block(ctx, n, offset, group)
+			block, err := t.env.blocks.find(ctx, t.env.store, n, offset, group)
 			if err != nil {
-				return err
+				return fmt.Errorf("reading %s-%d at %d: %w", t.name, n, offset, storeError(err))
 			}
 			for _, b := range block.batches {
 				if b.Last < offset {
@@ -135,11 +127,10 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 				read.Bytes += len(b.Data)
 				offset = b.Last + 1
 			}
-			if !block.whole {
-				// More of this group follows; the next block of it begins at offset.
-				break
+			offset = max(offset, block.next)
+			if offset <= reach(group) {
+				break // more of this group follows
 			}
-			offset = max(offset, reach(group)+1)
 		}
 		if offset >= read.HighWatermark {
 			read.skip(asked, maxBytes, atLeastOne)
@@ -236,43 +227,6 @@ func (t *Topic) lookInto(ctx context.Context, f *file) (examined, error) {
 		return examined{}, err
 	}
 	return t.examine(ctx, f, reader)
-}
-
-// block is the cached block of a group of files that holds offset, or the
-// records next to it.
-func (t *Topic) block(ctx context.Context, n int32, offset int64, group []extent) (*block, error) {
-	from := blockStart(offset, group)
-	b, err := t.env.blocks.get(ctx, t.env.store, n, from, group)
-	if err == nil && !b.whole && b.last() < offset && from < offset {
-		// The file holds more than one block, and this one ends before offset.
-		b, err = t.env.blocks.get(ctx, t.env.store, n, offset, group)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s-%d at %d: %w", t.name, n, offset, storeError(err))
-	}
-	return b, nil
-}
-
-// blockStart is where the block begins that holds offset: a small file is one
-// block from its start, whoever asks; a large one is read from where it is needed.
-func blockStart(offset int64, group []extent) int64 {
-	size := int64(0)
-	for _, e := range group {
-		size += e.file.size
-	}
-	if size <= blockBytes {
-		return group[0].first
-	}
-	return max(offset, group[0].first)
-}
-
-// prefetch loads the blocks of the files behind the first one in the background.
-func (t *Topic) prefetch(n int32, offset int64, extents []extent) {
-	for rest := extents[len(overlapping(extents)):]; len(rest) > 0; {
-		group := overlapping(rest)
-		rest = rest[len(group):]
-		t.env.blocks.prefetch(t.env.store, n, blockStart(offset, group), group)
-	}
 }
 
 // OffsetForTime finds the first record with a timestamp of at least ms.

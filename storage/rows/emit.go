@@ -47,9 +47,9 @@ func newEmitter(limits Limits, tables map[int32]*table) *emitter {
 	return e
 }
 
-// emit writes the rows of segments, in their order, until limits are reached.
-// The emitter is gone then.
-func (e *emitter) emit(segments []segment) ([]Encoded, error) {
+// emit writes the rows of segments, in their order, until limits are reached: then more
+// are left. The emitter is gone then.
+func (e *emitter) emit(segments []segment) (out []Encoded, more bool, err error) {
 	defer func() {
 		if e.headers.Size() > keepHeaders {
 			e.headers = record.Headers{}
@@ -63,22 +63,23 @@ func (e *emitter) emit(segments []segment) ([]Encoded, error) {
 		t := e.tables[s.group]
 		starts, err := t.headerStarts()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		more, err := e.rows(t, starts, s, begin)
+		room, err := e.rows(t, starts, s, begin)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if !more {
+		if !room {
+			more = true
 			break
 		}
 	}
 	e.finish()
-	return e.done, nil
+	return e.done, more, nil
 }
 
 // rows writes the rows of one segment and says whether there is room for more.
-func (e *emitter) rows(t *table, starts []int32, s segment, begin int) (more bool, err error) {
+func (e *emitter) rows(t *table, starts []int32, s segment, begin int) (room bool, err error) {
 	times, types := t.columns[slotTimestamp], t.columns[slotTimestampType]
 	keys, values := t.columns[slotKey], t.columns[slotValue]
 	headerKeys, headerValues := t.columns[slotHeaderKey], t.columns[slotHeaderValue]

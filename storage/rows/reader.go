@@ -93,6 +93,17 @@ func (r *Reader) MemorySize() int {
 	return n
 }
 
+// UnpackedSize is about how many bytes all rows take as record batches.
+func (r *Reader) UnpackedSize() float64 {
+	bytes := float64(r.f.rows) * rowOverhead
+	for i := range r.f.groups {
+		for _, s := range []slot{slotKey, slotValue, slotHeaderKey, slotHeaderValue} {
+			bytes += float64(r.f.groups[i].chunks[s].full)
+		}
+	}
+	return bytes
+}
+
 // Ranges finds, exactly, which partitions and offsets the file holds: from the
 // footer where that tells, otherwise from the columns. Rows without partition or
 // offset (a foreign INSERT) are not counted.
@@ -172,7 +183,14 @@ func (r *Reader) runsFrom(ctx context.Context, partition int32, from int64) ([]r
 // Read makes record batches of a partition's records from offset from on: in
 // order of offsets even where the file is not, gaps kept. No batch at all means that
 // the file holds no such record.
-func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits Limits) (out []Encoded, err error) {
+func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits Limits) ([]Encoded, error) {
+	out, _, err := r.ReadOn(ctx, partition, from, limits)
+	return out, err
+}
+
+// ReadOn is Read that also answers the offset from which reading goes on: behind the
+// last record if the limits left some out, else limits.Before.
+func (r *Reader) ReadOn(ctx context.Context, partition int32, from int64, limits Limits) (out []Encoded, next int64, err error) {
 	defer guard(&err)
 	if limits.BatchBytes <= 0 {
 		limits.BatchBytes = defaultBatchBytes
@@ -183,14 +201,14 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits L
 	limits.MaxBytes = min(max(limits.MaxBytes, 1), maxReadBytes)
 	runs, err := r.runsFrom(ctx, partition, from)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	g := r.gatherer()
 	defer g.release()
 	for rows := int64(math.MaxInt64); ; {
-		segments := r.plan(ctx, g, runs, from, limits, rows)
+		segments, all := r.plan(ctx, g, runs, from, limits, rows)
 		if len(segments) == 0 {
-			return nil, nil
+			return nil, limits.Before, nil
 		}
 		total := int64(0)
 		for _, s := range segments {
@@ -206,9 +224,16 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64, limits L
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return newEmitter(limits, tables).emit(segments)
+		out, more, err := newEmitter(limits, tables).emit(segments)
+		if err != nil {
+			return nil, 0, err
+		}
+		if next = limits.Before; more || !all {
+			next = out[len(out)-1].Last + 1
+		}
+		return out, next, nil
 	}
 }
 
@@ -224,29 +249,31 @@ type segment struct {
 }
 
 // plan cuts from runs what fits limits, by what the footer and the page index
-// say of the rows' size: at least one row, at most maxRows.
-func (r *Reader) plan(ctx context.Context, g *gatherer, runs []run, from int64, limits Limits, maxRows int64) []segment {
-	var out []segment
+// say of the rows' size: at least one row, at most maxRows. all says that nothing was
+// left out.
+func (r *Reader) plan(ctx context.Context, g *gatherer, runs []run, from int64, limits Limits, maxRows int64) (out []segment, all bool) {
 	left := float64(limits.MaxBytes)
 	for _, u := range runs {
 		if over := from - u.first; over > 0 {
 			u.first, u.row, u.n = u.first+over, u.row+over, u.n-over
 		}
-		u.n = min(u.n, limits.Before-u.first, maxRows)
-		if u.n <= 0 || len(out) == maxSegments || len(out) > 0 && left <= 0 {
+		if u.n = min(u.n, limits.Before-u.first); u.n <= 0 {
 			break
 		}
-		n, bytes := g.fitting(ctx, int(u.group), u.row, u.n, left)
+		if maxRows <= 0 || len(out) == maxSegments || len(out) > 0 && left <= 0 {
+			return out, false
+		}
+		n, bytes := g.fitting(ctx, int(u.group), u.row, min(u.n, maxRows), left)
 		cut := n < u.n
 		u.n = n
 		out = append(out, segment{run: u})
 		if cut {
-			break // what follows must not come before the rest of this run
+			return out, false // what follows must not come before the rest of this run
 		}
 		left -= bytes
 		maxRows -= n
 	}
-	return out
+	return out, true
 }
 
 // load reads columns of the rows of segments, which it tells their place in the

@@ -210,5 +210,6 @@ func emitAll(tables map[int32]*table, segments []segment) ([]Encoded, error) {
 	e := emitters.Get().(*emitter)
 	// Its buffer grows as need be: the tables hold other partitions' rows as well.
 	e.limits, e.tables, e.out = Limits{MaxBytes: math.MaxInt, BatchBytes: defaultBatchBytes}, tables, nil
-	return e.emit(segments)
+	out, _, err := e.emit(segments)
+	return out, err
 }

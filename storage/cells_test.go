@@ -1,0 +1,132 @@
+package storage
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/protocol/record"
+	"sluice/storage/object"
+	"sluice/storage/object/mem"
+)
+
+// random is a value that Snappy does not shrink.
+func random(r *rand.Rand, size int) string {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = ' ' + byte(r.Uint32()&63)
+	}
+	return string(b)
+}
+
+// fill appends values, many at a time, so that they come into few and large files.
+func fill(t *testing.T, topic *Topic, values []string) {
+	t.Helper()
+	var waits []*Wait
+	for len(values) > 0 {
+		n, bytes := 0, 0
+		for n < len(values) && (n == 0 || bytes+len(values[n]) < 900_000) {
+			bytes += len(values[n])
+			n++
+		}
+		waits = append(waits, topic.Append(0, produced(nil, values[:n]...), Sender{}))
+		values = values[n:]
+	}
+	for _, w := range waits {
+		if result := await(t, w); result.Err != nil {
+			t.Fatal(result.Err)
+		}
+	}
+}
+
+func TestALargeFileIsReadOnceHoweverLittleIsTakenAtATime(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{CommitInterval: time.Second})
+	values := make([]string, 12_000)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range values {
+		values[i] = random(rnd, 1000)
+	}
+	fill(t, r.create("t", 1), values)
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	reg := prometheus.NewRegistry()
+	r = start(t, object.NewMeter(store, reg), Options{})
+	topic := r.topic("t")
+	c := r.env.blocks
+	before, stored := readBytes(t, reg), 0.0
+	largest := int64(0)
+	for _, f := range topic.index.ordered {
+		stored += float64(f.size)
+		largest = max(largest, f.size)
+	}
+	if largest < blockBytes {
+		t.Fatal("the largest file has", largest, "bytes")
+	}
+	for offset := int64(0); offset < int64(len(values)); {
+		read, err := topic.Read(t.Context(), 0, offset, 1, true) // a batch at a time
+		if err != nil || len(read.Batches) != 1 {
+			t.Fatal(len(read.Batches), err)
+		}
+		offset = record.Batch(read.Batches[0]).LastOffset() + 1
+		if c.running.Wait(); offset > 0 && c.unread > c.limit/2+blockBytes {
+			t.Fatal(c.unread, "bytes were loaded ahead")
+		}
+	}
+	if n := readBytes(t, reg) - before; n > 1.2*stored {
+		t.Errorf("%.0f bytes were read of %.0f", n, stored)
+	}
+	// All but the first block were there when they were needed.
+	if n := testutil.ToFloat64(c.metrics.blockMisses); n > 2 {
+		t.Errorf("the reader waited for %v blocks", n)
+	}
+	if c.unread != 0 {
+		t.Errorf("%d bytes nobody has read", c.unread)
+	}
+}
+
+func TestRecordsThatAreLargerInOnePlaceThanInOthersAreAllRead(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{CommitInterval: time.Second})
+	rnd := rand.New(rand.NewPCG(3, 4))
+	var values []string
+	for range 3000 {
+		values = append(values, random(rnd, 10))
+	}
+	for range 25 {
+		values = append(values, random(rnd, 700_000))
+	}
+	for range 3000 {
+		values = append(values, random(rnd, 10))
+	}
+	fill(t, r.create("t", 1), values)
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, store, Options{})
+	for _, from := range []int64{0, 2990, 3003, 3015, 3025, 6000} {
+		if got := consume(t, r.topic("t"), 0, from); len(got) < len(values)-int(from) {
+			t.Errorf("%d records from %d on", len(got), from)
+		}
+	}
+}
+
+// readBytes is how many bytes were read from a store.
+func readBytes(t *testing.T, reg *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "sluice_store_read_bytes_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	return 0
+}
