@@ -38,6 +38,10 @@ type cores struct {
 // times are how long a load runs.
 type times struct{ warm, measured, article time.Duration }
 
+// stepTimeout bounds what a step takes beside its load: preparations, reading what is
+// left, all of it on a broker that does not keep up.
+const stepTimeout = 4 * time.Minute
+
 // measure runs a step on a broker.
 func (w *workshop) measure(ctx context.Context, bed bed, b *broker, s step, topic string, t times) (run, error) {
 	if s.merge {
@@ -51,6 +55,8 @@ func (w *workshop) measure(ctx context.Context, bed bed, b *broker, s step, topi
 	args := strings.Fields(strings.NewReplacer("TOPIC", topic, "SECONDS", t.measured.String(), "WARM", t.warm.String(),
 		"ARTICLE", t.article.String(), "OPEN", bed.open).Replace(s.args))
 	command := append([]string{"bench"}, args...)
+	ctx, cancel := context.WithTimeout(ctx, t.warm+t.measured+t.article+stepTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, w.sluice, append(command, "--json", "--brokers", b.address,
 		"--name", bed.title, "--pid", strconv.Itoa(b.cmd.Process.Pid), "--metrics", b.metrics)...)
 	var stdout, stderr bytes.Buffer

@@ -55,7 +55,7 @@ var plan = []group{
 		{"minio", "Sluice, MinIO, 0 ms", "--commit-interval 0 --linger 0s", onMinIO()},
 	}, false, []load{atRate(10_000, 18)}},
 	{"article", "The article's load", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
-		article(10_000), article(70_000), article(250_000),
+		article(10_000), article(250_000),
 	}},
 	{"topics", "1,000 topics of 10 records/s each", []bed{
 		{"puts-100", "100 puts/s", "", onMinIO("sluice.store.puts.per.second=100")},

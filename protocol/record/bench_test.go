@@ -106,3 +106,15 @@ func BenchmarkXXH32(b *testing.B) {
 		xxh32(src)
 	}
 }
+
+// BenchmarkLimit is how fast the batch can be copied at all.
+func BenchmarkLimit(b *testing.B) {
+	b.Run("memcpy", func(b *testing.B) {
+		batch := build(b, Params{}, payload(perBatch))
+		dst := make([]byte, len(batch))
+		for b.Loop() {
+			copy(dst, batch)
+		}
+		rows(b, perBatch)
+	})
+}

@@ -133,3 +133,18 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLimit is how fast an entry's bytes can be copied at all.
+func BenchmarkLimit(b *testing.B) {
+	b.Run("memcpy", func(b *testing.B) {
+		body, err := benchEntry(7).Marshal()
+		if err != nil {
+			b.Fatal(err)
+		}
+		dst := make([]byte, len(body))
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			copy(dst, body)
+		}
+	})
+}
