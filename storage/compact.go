@@ -27,6 +27,9 @@ const (
 	// of the time that it took: its share of a core, and of what the store can
 	// transfer, stays below a quarter. All topics share one place (env.rewriting).
 	compactRest = 3
+	// compactRestPiled is the same where files have piled up (upkeep.MaxInputs): a table
+	// that gets hundreds of versions a second must not end up with tens of thousands.
+	compactRestPiled = 1
 	// compactRetry is how long it rests after a failure.
 	compactRetry = time.Minute
 	// compactOutdated is how long it rests when others have changed its files.
@@ -138,7 +141,12 @@ func (t *Topic) compactOnce() (rest time.Duration, more bool) {
 			Operation: "OPTIMIZE", OperationParameters: map[string]string{"predicate": "[]", "auto": "true"},
 		}, false)
 	}
-	rest = compactRest * time.Since(began)
+	rest = time.Since(began)
+	if len(files) < upkeep.MaxInputs {
+		rest *= compactRest
+	} else {
+		rest *= compactRestPiled
+	}
 	switch {
 	case len(files) == 0 && err == nil:
 		return 0, false

@@ -152,6 +152,11 @@ const (
 	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
 	// whatever the interval: three of the Java client's batches, whose window is five.
 	worthAVersion = 48 << 10
+	// burstTombstones is how many removed files a table may name while such pools are
+	// closed without regard to eagerPart: some ten minutes of 400 versions a second.
+	// Each takes 250 bytes of memory, and a row of each checkpoint, for the hour that
+	// readers are promised.
+	burstTombstones = 200_000
 	// retryMin and retryMax bound the back-off of an upload that fails.
 	retryMin = 20 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -484,7 +489,10 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	// Nothing can come but what an answer lets come. What comes while the pool before
 	// is uploaded goes into one file.
 	if p.stalled() && !c.uploading() {
-		return 0
+		if len(c.snap.Tombstones) < burstTombstones {
+			return 0
+		}
+		return max(0, interval/eagerPart-now.Sub(c.closedAt))
 	}
 	// All its producers wait for their answers and have gone quiet, and nothing is
 	// under way that could release others: company will not come.

@@ -214,6 +214,29 @@ func TestAProducerWhoseWindowIsFullIsCommittedAsFastAsTheStoreTakesIt(t *testing
 	})
 }
 
+func TestATableThatNamesTooManyRemovedFilesGetsFewerVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		err := l.Propose(t.Context(), func(*Snapshot) (*Entry, error) {
+			e := &Entry{}
+			for i := range burstTombstones {
+				e.Removes = append(e.Removes, Remove{Path: fmt.Sprintf("data/%d.parquet", i)})
+			}
+			return e, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := producer{l, 1, 5, 16 << 10}.run(time.Second)
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if _, versions := l.count(); versions > 105 {
+			t.Errorf("%d versions in 1 s, want one each 10 ms", versions)
+		}
+	})
+}
+
 func TestAFullWindowOfFewBytesIsNotWorthAVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()

@@ -14,9 +14,10 @@ const (
 	// one over the one before. The last step's is half the target.
 	smallest = 256 << 10
 	growth   = 16
-	// maxInputs bounds the files of one rewriting, where many have piled up.
-	maxInputs = 512
 )
+
+// MaxInputs bounds the files of one rewriting, where many have piled up.
+const MaxInputs = 512
 
 // Pick answers which files to merge next into about one of target bytes, neighbours
 // in sizes, as a half-open range; from == to if there is nothing to do. sizes are
@@ -44,7 +45,7 @@ func pickStep(sizes []int64, before, limit, target int64) (from, to int) {
 			count++
 		}
 		switch last := i+1 == len(sizes); {
-		case !last && sizes[i+1] < limit && sum+sizes[i+1] <= target && i+1-from < maxInputs:
+		case !last && sizes[i+1] < limit && sum+sizes[i+1] <= target && i+1-from < MaxInputs:
 			// The next one belongs to them.
 		case count >= fanIn, sum > target/2 && i > from:
 			return from, i + 1
