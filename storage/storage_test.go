@@ -21,7 +21,7 @@ import (
 )
 
 // eager is a producer that waits for each answer.
-var eager = Sender{Eager: true}
+var eager = Sender{Eager: true, Stalled: true}
 
 // root is a store with a broker's storage on it, and the means to check what
 // became of it.

@@ -21,6 +21,7 @@ type benchFlags struct {
 	partitions    []int32
 	client, codec string
 	linger        time.Duration
+	inFlight      int
 	interval      int
 	pid           int
 	metrics, out  string
@@ -64,7 +65,9 @@ broker used is read from its metrics (Sluice) or, given its process id, from /pr
 		Example: `  sluice bench --rate 10000,100000,250000
   sluice bench article --rate 10000
   sluice bench max --size 1024 --client java --pid $(pgrep -f kafka.Kafka) --name "Apache Kafka"
-  sluice bench --rate 10000 --commit-interval 10 --out results`,
+  sluice bench --rate 10000 --commit-interval 10 --out results
+  sluice bench --rate 250000 --client open --metrics http://localhost:8080/metrics
+  sluice bench --topics 1000 --rate 10000 --client open`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			preset := "open"
@@ -86,6 +89,7 @@ broker used is read from its metrics (Sluice) or, given its process id, from /pr
 	flags.IntVar(&f.load.Consumers, "consumers", 1, "consuming clients, each of which reads everything")
 	flags.StringVar(&f.client, "client", "bench", fmt.Sprintf("whose default settings the producers have: %v", bench.ClientNames()))
 	flags.DurationVar(&f.linger, "linger", -1, "the producers' linger (default: the client's)")
+	flags.IntVar(&f.inFlight, "in-flight", 0, "requests of a producer that are unanswered at a time (default: the client's); other than 5 it is not idempotent")
 	flags.StringVar(&f.codec, "compression", "lz4", fmt.Sprint(bench.Codecs))
 	flags.IntVar(&f.load.Acks, "acks", -1, "-1 (all), 1 or 0")
 	flags.IntVar(&f.interval, "commit-interval", -1, "sluice.commit.interval.ms of the topics; -1: the broker's default (and any other broker)")
@@ -122,6 +126,9 @@ func (f *benchFlags) run(cmd *cobra.Command, preset string) error {
 	}
 	if f.linger >= 0 {
 		l.Client.Linger = f.linger
+	}
+	if f.inFlight > 0 {
+		l.Client.InFlight = f.inFlight
 	}
 	l.Name, l.Codec = f.name, bench.Codec(f.codec)
 	if f.interval >= 0 {
@@ -173,8 +180,8 @@ func benchProgress(w io.Writer, r bench.Result) {
 }
 
 func benchResult(w io.Writer, r bench.Result) {
-	fmt.Fprintf(w, "%s: %s, %d B, %d topics of %d partitions, client %s (linger %v, %s, acks %d)\n",
-		r.Name, r.Workload, r.Size, r.Topics, r.Partition, r.Client, r.Linger, r.Codec, r.Acks)
+	fmt.Fprintf(w, "%s: %s, %d B, %d topics of %d partitions, client %s (linger %v, %d in flight, %s, acks %d)\n",
+		r.Name, r.Workload, r.Size, r.Topics, r.Partition, r.Client, r.Linger, r.InFlight, r.Codec, r.Acks)
 	fmt.Fprintf(w, "  %d records sent, %d acked, %d consumed, %d failed in %.1f s; produced %.0f/s", r.Sent, r.Acked, r.Consumed, r.Failed, r.Elapsed.Seconds(), r.Produced)
 	if r.Consumers > 0 {
 		fmt.Fprintf(w, ", read %.0f/s by each of %d", r.Read, r.Consumers)
@@ -192,8 +199,11 @@ func benchResult(w io.Writer, r bench.Result) {
 	if u := r.Usage; u != nil {
 		fmt.Fprintf(w, "  broker      %.1f s of CPU, %.2f s per million records; at most %d MiB of memory\n", u.CPU, u.CPUPerMillion, u.PeakRSS>>20)
 		if u.Requests > 0 {
-			fmt.Fprintf(w, "  store       %.0f requests and %.1f MB per million records; %.1f log entries/s; $%.0f a month on S3 Standard at this pace\n",
-				u.RequestsPerMillion, u.BytesPerMillion/1e6, u.Versions/u.Seconds, u.MonthlyRequests())
+			fmt.Fprintf(w, "  store       %.0f requests and %.1f MB per million records; %.1f puts/s, %.1f log entries/s; $%.0f a month on S3 Standard at this pace\n",
+				u.RequestsPerMillion, u.BytesPerMillion/1e6, u.Puts/u.Seconds, u.Versions/u.Seconds, u.MonthlyRequests())
+		}
+		if both := u.DataPut + u.LogPut; both > 0 {
+			fmt.Fprintf(w, "  commits     p50 of a data put %v, of a log put %v; the ack's is %.2f times their sum\n", u.DataPut, u.LogPut, float64(r.Ack.P50)/float64(both))
 		}
 	}
 }

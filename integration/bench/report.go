@@ -207,8 +207,8 @@ func (r *results) floor() string {
 	if n == nil || n.Result.Usage == nil {
 		return ""
 	}
-	data, log, ack := ms(n.Result.Usage.Upload), ms(n.Result.Usage.Log), ms(n.Result.Ack.P50)
-	return fmt.Sprintf("At 10,000/s with `sluice.commit.interval.ms=0` and no linger a data file's put took %s on average, a log entry's %s, and an ack %s at the median: %s their sum.\n",
+	data, log, ack := ms(n.Result.Usage.DataPut), ms(n.Result.Usage.LogPut), ms(n.Result.Ack.P50)
+	return fmt.Sprintf("At 10,000/s with `sluice.commit.interval.ms=0` and no linger a data file's put took %s at the median, a log entry's %s, and an ack %s: %s their sum.\n",
 		milliseconds(data), milliseconds(log), milliseconds(ack), ratio(ack, data+log))
 }
 

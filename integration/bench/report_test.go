@@ -25,7 +25,7 @@ func everything() *results {
 					n := run{Key: key(g, b, s), Broker: b.title, Command: "sluice bench " + s.name}
 					n.Result.Name, n.Result.Produced, n.Result.Read = b.title, 1e6, 2e6
 					n.Result.Ack.P50 = time.Millisecond
-					n.Result.Usage = &bench.Usage{CPUPerMillion: 0.25, PeakRSS: 100 << 20, Seconds: 10, CPU: 1, Upload: time.Millisecond, Log: time.Millisecond}
+					n.Result.Usage = &bench.Usage{CPUPerMillion: 0.25, PeakRSS: 100 << 20, Seconds: 10, CPU: 1, DataPut: time.Millisecond, LogPut: time.Millisecond}
 					if strings.Contains(s.args, "--rate") {
 						n.Result.Rate, n.Result.EndToEnd = 10_000, bench.Latency{Count: 1, P50: time.Millisecond, P99: 3 * time.Second}
 					}

@@ -144,9 +144,11 @@ var ErrStopping = errors.New("committer is closed")
 const (
 	defaultPoolBytes = 8 << 20
 	defaultUploads   = 8
-	// quiet is how long the producers of an eager pool must have sent nothing
-	// before it is taken for complete.
-	quiet = time.Millisecond
+	// quiet is how long the senders of an eager pool must have sent nothing before it
+	// is taken for complete, if they are stalled; quietFree if some may send more:
+	// longer than clients linger by default (franz-go 10 ms, others 5).
+	quiet     = time.Millisecond
+	quietFree = 11 * time.Millisecond
 	// eagerPart of the interval must have passed before an eager pool is closed.
 	eagerPart = 5
 	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
@@ -486,9 +488,7 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	if wait <= 0 {
 		return 0
 	}
-	// Nothing can come but what an answer lets come. What comes while the pool before
-	// is uploaded goes into one file.
-	if p.stalled() && !c.uploading() {
+	if p.stalled() && c.isAnother(p) {
 		if len(c.snap.Tombstones) < burstTombstones {
 			return 0
 		}
@@ -497,10 +497,26 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	// All its producers wait for their answers and have gone quiet, and nothing is
 	// under way that could release others: company will not come.
 	if p.eager && len(p.items) > 0 && len(c.sealed) == 0 && c.put == nil {
-		early := max(interval/eagerPart-now.Sub(c.closedAt), quiet-now.Sub(p.last))
+		silence := quiet
+		if p.free > 0 {
+			silence = quietFree
+		}
+		early := max(interval/eagerPart-now.Sub(c.closedAt), silence-now.Sub(p.last))
 		return max(0, min(wait, early))
 	}
 	return wait
+}
+
+// isAnother reports whether a pool whose senders are stalled should follow those that
+// are under way. What comes while one is uploaded goes into one file. And senders may be
+// stalled only because of what is under way: when that is answered they send the rest
+// of what would have been one pool. c.mu is held.
+func (c *Committer[T]) isAnother(p *pool[T]) bool {
+	under := 0
+	for _, s := range c.sealed {
+		under += s.bytes
+	}
+	return 2*p.bytes >= under && !c.uploading()
 }
 
 // uploading reports whether a closed pool is not in the store yet. c.mu is held.

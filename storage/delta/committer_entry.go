@@ -163,6 +163,9 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	c.show()
 	c.mu.Lock()
 	c.sealed = c.sealed[len(p.pools):]
+	for _, s := range p.pools {
+		c.filling.answered(s.senders)
+	}
 	c.mu.Unlock()
 	err := c.hooks.Applied(p.entry, c.snap, items(p.pools))
 	if p.proposal != nil {

@@ -27,28 +27,46 @@ type pool[T any] struct {
 	eager bool // every item's sender waits for the answer
 	first time.Time
 	last  time.Time
-	// free are the senders of its items that were not stalled when they sent last.
-	free map[uint64]struct{}
+	// senders are those of its items, and whether they are stalled; free is how many
+	// are not.
+	senders map[uint64]bool
+	free    int
 }
 
 func (p *pool[T]) add(item T, bytes int, from Sender, now time.Time) {
 	if len(p.items) == 0 {
 		p.first, p.eager = now, true
-		p.free = map[uint64]struct{}{}
+		p.senders = map[uint64]bool{}
 	}
 	p.items = append(p.items, item)
 	p.bytes += bytes
 	p.eager = p.eager && from.Eager
 	p.last = now
-	if from.Stalled {
-		delete(p.free, from.ID)
-	} else {
-		p.free[from.ID] = struct{}{}
+	p.see(from.ID, from.Stalled)
+}
+
+// see takes up whether a sender is stalled.
+func (p *pool[T]) see(id uint64, stalled bool) {
+	if was, known := p.senders[id]; known && !was {
+		p.free--
+	}
+	if p.senders[id] = stalled; !stalled {
+		p.free++
+	}
+}
+
+// answered takes up that items of another pool's senders are committed: those of them
+// that are senders of this one, too, may send more.
+func (p *pool[T]) answered(senders map[uint64]bool) {
+	for id := range senders {
+		if p.senders[id] {
+			p.see(id, false)
+		}
 	}
 }
 
 // stalled reports whether all its senders are, and it is worth a version of its own.
-func (p *pool[T]) stalled() bool { return p.bytes >= worthAVersion && len(p.free) == 0 }
+func (p *pool[T]) stalled() bool { return p.bytes >= worthAVersion && p.free == 0 }
 
 // seal closes the filling pool (c.mu is held) and starts its encoding and upload.
 func (c *Committer[T]) seal(now time.Time, due bool) {

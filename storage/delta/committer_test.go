@@ -91,7 +91,7 @@ func startLedger(t *testing.T, store object.Store, options CommitterOptions) *le
 
 func (l *ledger) append(item int, eager bool) {
 	l.t.Helper()
-	if err := l.Append(item, 10, Sender{Eager: eager}); err != nil {
+	if err := l.Append(item, 10, Sender{Eager: eager, Stalled: eager}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -210,6 +210,29 @@ func TestAProducerWhoseWindowIsFullIsCommittedAsFastAsTheStoreTakesIt(t *testing
 		l.inOrder(sent)
 		if _, versions := l.count(); versions < 450 || versions > 510 {
 			t.Errorf("%d versions of %d items in 1 s of commits that take 2 ms: want one after the other, each with a window of 5", versions, sent)
+		}
+	})
+}
+
+func TestASenderStalledByACommitUnderWayMaySendMoreWhenThatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(4*time.Millisecond, 4*time.Millisecond))
+		send := func(item int, stalled bool) {
+			if err := l.Append(item, worthAVersion, Sender{ID: 1, Stalled: stalled}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 500 { // an open load that never has more than eleven items unanswered
+			committed, _ := l.count()
+			send(i, i-committed == 11)
+			time.Sleep(5 * time.Millisecond)
+		}
+		l.Close(t.Context())
+		l.inOrder(500)
+		if _, versions := l.count(); versions > 52 {
+			t.Errorf("%d versions in 2.5 s, want one each 50 ms", versions)
 		}
 	})
 }

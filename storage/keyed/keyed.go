@@ -280,7 +280,7 @@ func (t *Table[K, R]) append(c *change[R]) {
 		t.sequence++
 		*t.form.Sequence(&c.rows[i]) = t.sequence
 	}
-	if err := t.lead.committer.Append(c, rowBytes*len(c.rows), delta.Sender{Eager: true}); err != nil {
+	if err := t.lead.committer.Append(c, rowBytes*len(c.rows), delta.Sender{Eager: true, Stalled: true}); err != nil {
 		c.wait.end(err)
 	}
 }

@@ -85,6 +85,7 @@ type Result struct {
 	Consumers int           `json:"consumers"`
 	Client    string        `json:"client"`
 	Linger    time.Duration `json:"linger_ns"`
+	InFlight  int           `json:"in_flight"`
 	Codec     string        `json:"compression"`
 	Acks      int           `json:"acks"`
 

@@ -12,10 +12,12 @@ import (
 // Client is how a producing client is set: what decides throughput and latency
 // beside the broker. All run on franz-go.
 type Client struct {
-	Name     string
-	Linger   time.Duration
-	Batch    int32 // bytes
-	InFlight int   // requests per connection
+	Name   string
+	Linger time.Duration
+	Batch  int32 // bytes
+	// InFlight are requests per connection. Other than idempotentInFlight, producers
+	// are not idempotent.
+	InFlight int
 	// Buffered records, or bytes, may wait in a producer; beyond it sending blocks.
 	Records, Bytes int
 }
@@ -26,7 +28,14 @@ var clients = []Client{
 	{"franz-go", 10 * time.Millisecond, 1_000_012, 5, 10_000, 0}, // kgo/config.go
 	{"java", 5 * time.Millisecond, 16_384, 5, 1 << 20, 32 << 20}, // ProducerConfig of 4.x
 	{"librdkafka", 5 * time.Millisecond, 1_000_000, 5, 100_000, 1 << 30},
+	// What none of them is by default: so many requests that commits hold up none. With
+	// 5, a linger of 5 ms and commits each 50 ms, half of an open load waits in the client.
+	{"open", 5 * time.Millisecond, 1_000_012, 100, 1 << 20, 0},
 }
+
+// idempotentInFlight are the requests of a connection that a broker keeps in order for
+// an idempotent producer; franz-go takes no other number.
+const idempotentInFlight = 5
 
 // LookupClient finds a client's settings by name.
 func LookupClient(name string) (Client, error) {
@@ -79,11 +88,14 @@ func (l *Load) producer() (*kgo.Client, error) {
 	switch l.Acks {
 	case -1:
 	case 1:
-		options = append(options, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight))
+		options = append(options, kgo.RequiredAcks(kgo.LeaderAck()))
 	case 0:
-		options = append(options, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight))
+		options = append(options, kgo.RequiredAcks(kgo.NoAck()))
 	default:
 		return nil, fmt.Errorf("acks %d: want -1, 1 or 0", l.Acks)
+	}
+	if l.Acks != -1 || c.InFlight != idempotentInFlight {
+		options = append(options, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(c.InFlight))
 	}
 	return kgo.NewClient(options...)
 }

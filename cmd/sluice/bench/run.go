@@ -303,7 +303,7 @@ func (r *run) watch(ctx context.Context) {
 func (r *run) result() Result {
 	return Result{
 		Name: r.Name, Workload: r.Workload, Rate: r.Rate, Size: r.Size, Topics: r.Topics, Partition: r.Partitions,
-		Producers: r.Producers, Consumers: r.Consumers, Client: r.Client.Name, Linger: r.Client.Linger, Codec: string(r.Codec), Acks: r.Acks,
+		Producers: r.Producers, Consumers: r.Consumers, Client: r.Client.Name, Linger: r.Client.Linger, InFlight: r.Client.InFlight, Codec: string(r.Codec), Acks: r.Acks,
 		Sent: r.sent.Load(), Acked: r.acked.Load(), Consumed: r.consumed.Load(), Failed: r.failed.Load(),
 		Elapsed: time.Since(r.began), Ack: r.ack.latency(), EndToEnd: r.endToEnd.latency(),
 	}

@@ -5,8 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,9 +41,9 @@ type Usage struct {
 	BytesPerMillion    float64 `json:"store_bytes_per_million"`
 	Versions           float64 `json:"log_entries"` // created objects: entries of logs
 	Seconds            float64 `json:"seconds"`
-	// The mean time of a put of a data file and of a log entry.
-	Upload time.Duration `json:"mean_upload_ns,omitempty"`
-	Log    time.Duration `json:"mean_log_put_ns,omitempty"`
+	// Medians of what a commit's two puts took.
+	DataPut time.Duration `json:"data_put_p50_ns,omitempty"`
+	LogPut  time.Duration `json:"log_put_p50_ns,omitempty"`
 }
 
 // cost is a reading of the counters.
@@ -50,35 +53,48 @@ type cost struct {
 	cpu                     float64
 	requests, puts, creates float64
 	written, read           float64
-	upload, log             puts
+	dataPuts, logPuts       buckets
 }
 
-// puts are how many puts there were, and how many seconds they took together.
-type puts struct{ count, seconds float64 }
+// buckets are those of a Prometheus histogram: how many observations were at most so
+// many seconds.
+type buckets map[float64]float64
 
-// mean is the mean time of the puts since before.
-func (p puts) mean(before puts) time.Duration {
-	if p.count <= before.count {
-		return 0
+// median is that of the observations since before, in seconds, taken to be spread
+// evenly within a bucket; 0 if there are none.
+func (b buckets) median(before buckets) float64 {
+	var low, below float64
+	half := (b[math.Inf(1)] - before[math.Inf(1)]) / 2
+	for _, high := range slices.Sorted(maps.Keys(b)) {
+		n := b[high] - before[high]
+		if n >= half && n > below {
+			if math.IsInf(high, 1) {
+				return low
+			}
+			return low + (high-low)*(half-below)/(n-below)
+		}
+		low, below = high, n
 	}
-	return time.Duration((p.seconds - before.seconds) / (p.count - before.count) * float64(time.Second))
+	return 0
 }
 
-// put is where the puts are counted that labels of sluice_commit_phase_seconds speak
-// of; those of other phases get lost.
-func (c *cost) put(labels string) *puts {
+// observe takes up a bucket of the histogram of a commit's phases.
+func (c *cost) observe(labels string, value float64) {
+	_, bound, _ := strings.Cut(labels, `le="`)
+	bound, _, _ = strings.Cut(bound, `"`)
+	seconds, err := strconv.ParseFloat(bound, 64)
 	switch {
-	case strings.Contains(labels, `"upload"`):
-		return &c.upload
-	case strings.Contains(labels, `"log"`):
-		return &c.log
+	case err != nil:
+	case strings.Contains(labels, `phase="upload"`):
+		c.dataPuts[seconds] = value
+	case strings.Contains(labels, `phase="log"`):
+		c.logPuts[seconds] = value
 	}
-	return &puts{}
 }
 
 // cost reads the counters; what cannot be read is 0.
 func (w *Watch) cost(ctx context.Context) cost {
-	c := cost{at: time.Now(), own: ownCPU()}
+	c := cost{at: time.Now(), own: ownCPU(), dataPuts: buckets{}, logPuts: buckets{}}
 	if w == nil {
 		return c
 	}
@@ -110,10 +126,8 @@ func (w *Watch) cost(ctx context.Context) cost {
 			c.written += value
 		case "sluice_store_read_bytes_total":
 			c.read += value
-		case "sluice_commit_phase_seconds_sum":
-			c.put(labels).seconds += value
-		case "sluice_commit_phase_seconds_count":
-			c.put(labels).count += value
+		case "sluice_commit_phase_seconds_bucket":
+			c.observe(labels, value)
 		}
 	})
 	return c
@@ -140,7 +154,7 @@ func (w *Watch) usage(before, after cost, records int64) *Usage {
 		CPU: after.cpu - before.cpu, PeakRSS: w.peak.Load(), Seconds: after.at.Sub(before.at).Seconds(),
 		Requests: after.requests - before.requests, Puts: after.puts - before.puts, Versions: after.creates - before.creates,
 		Written: after.written - before.written, ReadBack: after.read - before.read,
-		Upload: after.upload.mean(before.upload), Log: after.log.mean(before.log),
+		DataPut: roundSeconds(after.dataPuts.median(before.dataPuts)), LogPut: roundSeconds(after.logPuts.median(before.logPuts)),
 	}
 	if millions := float64(records) / 1e6; millions > 0 {
 		u.CPUPerMillion = u.CPU / millions
@@ -148,6 +162,10 @@ func (w *Watch) usage(before, after cost, records int64) *Usage {
 		u.BytesPerMillion = (u.Written + u.ReadBack) / millions
 	}
 	return u
+}
+
+func roundSeconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond)
 }
 
 // clockTicks is USER_HZ, which is 100 wherever Linux runs Go.
