@@ -58,7 +58,7 @@ func node(t *testing.T, folder, compile string) string {
 		sh(t, dir, nil, "npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
 		if compile != "" {
 			debian(t, "libssl-dev", "libzstd-dev", "libcurl4-openssl-dev", "libsasl2-dev", "zlib1g-dev")
-			sh(t, filepath.Join(dir, "node_modules", compile), []string{"CKJS_LINKING=dynamic"},
+			sh(t, filepath.Join(dir, "node_modules", compile), []string{"CKJS_LINKING=dynamic", "npm_config_nodedir=" + nodePrefix(t)},
 				filepath.Join(dir, "node_modules", ".bin", "node-pre-gyp"), "install", "--build-from-source")
 		}
 	})
@@ -66,6 +66,24 @@ func node(t *testing.T, folder, compile string) string {
 	path := filepath.Join(dir, "client.mjs")
 	write(t, path, script)
 	return path
+}
+
+// nodePrefix is where Node.js is installed, with the headers that its packages compile
+// against: node-gyp would download them.
+func nodePrefix(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		t.Fatal(err)
+	}
+	prefix := filepath.Dir(filepath.Dir(path))
+	if _, err := os.Stat(filepath.Join(prefix, "include", "node", "node.h")); err != nil {
+		t.Fatalf("Node.js is installed without its headers: %v", err)
+	}
+	return prefix
 }
 
 // java is the class path of the programs in clients/java, compiled with a version
