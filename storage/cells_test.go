@@ -11,6 +11,7 @@ import (
 	"sluice/protocol/record"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
+	"sluice/storage/rows"
 )
 
 // random is a value that Snappy does not shrink.
@@ -129,4 +130,76 @@ func readBytes(t *testing.T, reg *prometheus.Registry) float64 {
 		}
 	}
 	return 0
+}
+
+// A large file with gaps in its offsets, as a cleaning leaves them, and with another
+// partition beside: from wherever it is read, each record comes once and in order.
+func TestCellsOfALargeFileWithGapsLeaveNothingOut(t *testing.T) {
+	store := mem.New()
+	rnd := rand.New(rand.NewPCG(5, 6))
+	encoder := rows.NewEncoder(rows.Options{})
+	if err := encoder.Begin("t", 0); err != nil {
+		t.Fatal(err)
+	}
+	var offsets []int64 // of partition 1
+	for n := range int32(3) {
+		for offset := int64(1000); offset < 1_000_000; {
+			values := make([]string, 20+rnd.IntN(50))
+			for i := range values {
+				values[i] = random(rnd, 2000)
+				if n == 1 {
+					offsets = append(offsets, offset+int64(i))
+				}
+			}
+			if err := encoder.Add(&rows.Batch{Partition: n, BaseOffset: offset, Data: produced(nil, values...)}); err != nil {
+				t.Fatal(err)
+			}
+			offset += int64(len(values)) + rnd.Int64N(20_000)
+		}
+	}
+	made := encoder.Finish()
+	if _, err := store.Create(t.Context(), "t/f", made.Body); err != nil {
+		t.Fatal(err)
+	}
+	ranges, ok := rows.ParseRanges(made.Tags)
+	if !ok || len(made.Body) < 3*blockBytes {
+		t.Fatal(ok, len(made.Body))
+	}
+	e := extent{ranges[1].First, ranges[1].Last, ranges[1].Rows, &file{key: "t/f", size: int64(len(made.Body))}, ranges[1].Last}
+
+	c := newBlockCache(64<<20, newMetrics(nil))
+	defer c.close(t.Context())
+	for _, from := range []int{0, 1, len(offsets) / 3, len(offsets) / 2, len(offsets) - 1} {
+		// Begin at a record, or just before one: in a gap, or at the record before.
+		at, next := offsets[from]-int64(from%2), from
+		if from%2 == 1 && offsets[from]-1 == offsets[from-1] {
+			next--
+		}
+		for at <= e.last {
+			b, err := c.find(t.Context(), store, 1, at, []extent{e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, batch := range b.batches {
+				it := record.Batch(batch.Data).Records(record.Batch(batch.Data).Payload())
+				for it.Next() {
+					offset := batch.First + int64(it.Record().OffsetDelta)
+					if offset < at {
+						continue
+					}
+					if offset != offsets[next] {
+						t.Fatalf("from %d: offset %d, want %d", from, offset, offsets[next])
+					}
+					next++
+				}
+			}
+			if b.next <= at {
+				t.Fatalf("from %d: the block at %d ends at %d", from, at, b.next)
+			}
+			at = b.next
+		}
+		if next != len(offsets) {
+			t.Errorf("from %d: %d of %d records", from, next, len(offsets))
+		}
+	}
 }
