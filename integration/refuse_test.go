@@ -88,7 +88,12 @@ func TestAStoreThatDeniesOrIsNotThereIsRefused(t *testing.T) {
 	})
 	t.Run("no server", func(t *testing.T) {
 		s.env = append(m.credentials(setup.MinIOUser, setup.MinIOPassword), "AWS_ENDPOINT_URL=http://"+freeAddress(t))
-		requireRefused(t, s, address, "cannot be reached", "AWS_ENDPOINT_URL")
+		s.env = append(s.env, "SLUICE_STORE_WAIT_MS=2000")
+		start := time.Now()
+		requireRefused(t, s, address, "does not answer; trying again", "cannot be reached", "AWS_ENDPOINT_URL")
+		if took := time.Since(start); took < 2*time.Second {
+			t.Errorf("it gave up after %s", took)
+		}
 	})
 	t.Run("a missing bucket and no right to create it", func(t *testing.T) {
 		s.env = m.session(t, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
@@ -101,6 +106,22 @@ func TestAStoreThatDeniesOrIsNotThereIsRefused(t *testing.T) {
 			"Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*"]}]}`)
 		requireRefused(t, s, address, "s3://lake", "denied")
 	})
+}
+
+// A compose file or a cluster starts all at once: the broker may be there before its store.
+func TestABrokerWaitsForItsStore(t *testing.T) {
+	m := startMinIO(t)
+	m.kill()
+	b := newSluice(t, m.store("lake/kafka"))
+	b.process = start(t, "sluice", b.store.env, b.command()...)
+	for deadline := time.Now().Add(refuseTimeout); !strings.Contains(b.err.String(), "the store does not answer"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not say what it waits for:\n%s", b.err)
+		}
+	}
+	m.restart(t)
+	b.process.ready(t, "http://"+b.http+"/readyz")
+	produceOne(t, connect(t, b, kgo.AllowAutoTopicCreation()), "late", record{value: []byte("v"), timestamp: time.Now().UnixMilli()})
 }
 
 // session is the environment of temporary credentials with no more rights than a

@@ -20,7 +20,7 @@ const (
 // honouredProperties are read in settings.go; those of topics come from
 // storage.ConfigKeys.
 var honouredProperties = []string{
-	"sluice.store", "sluice.store.latency", "sluice.store.puts.per.second", "sluice.http", "sluice.http.pprof",
+	"sluice.store", "sluice.store.latency", "sluice.store.puts.per.second", "sluice.store.wait.ms", "sluice.http", "sluice.http.pprof",
 	"sluice.log.level", "sluice.log.format", "sluice.max.partitions", "sluice.max.partitions.per.topic",
 	"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.listener.names",
 	"node.id", "broker.id", "cluster.id", "broker.rack", "log.dirs", "log.dir",

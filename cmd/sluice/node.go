@@ -14,7 +14,6 @@ import (
 	"sluice/offsets"
 	"sluice/storage"
 	"sluice/storage/object"
-	"sluice/storage/object/latency"
 )
 
 // openTimeout bounds the start on a store that answers slowly or not at all.
@@ -37,8 +36,6 @@ type node struct {
 // openNode opens the store and what lies in it, from the bottom up. memory is
 // the memory limit of this process in bytes, 0 for none.
 func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *slog.Logger) (_ *node, err error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
 	n := &node{metrics: newRegistry(), log: log, unlock: func() {}}
 	defer func() {
 		if err != nil {
@@ -46,22 +43,14 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 		}
 	}()
 
-	store, unlock, err := openStore(ctx, u)
+	store, err := reachStore(ctx, s, u, log)
 	if err != nil {
 		return nil, err
 	}
-	n.unlock = unlock
-	if store, err = watchStore(store); err != nil {
-		return nil, err
-	}
-	if profile, ok := latency.Profiles[s.storeLatency]; ok {
-		log.Warn("the store is slowed down, for measurements (sluice.store.latency)", "to", s.storeLatency)
-		store = latency.New(store, profile(), 1)
-	}
-	n.store = object.NewMeter(store, n.metrics)
-	if n.probe, err = probeStore(ctx, n.store, log); err != nil {
-		return nil, err
-	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	n.unlock, n.probe = store.unlock, store.probe
+	n.store = object.NewMeter(store.Store, n.metrics)
 	if s.broker.ClusterID == "" {
 		if s.broker.ClusterID, err = clusterID(ctx, n.store); err != nil {
 			return nil, err

@@ -49,7 +49,9 @@ type settings struct {
 	// putsPerSecond is the budget of the store, 0 for none, -1 for the default of
 	// the kind of store (sluice.store.puts.per.second).
 	putsPerSecond int64
-	pprof         bool // serve profiles on the http address
+	// storeWait is how long a start waits for a store that is down (sluice.store.wait.ms).
+	storeWait time.Duration
+	pprof     bool // serve profiles on the http address
 	// storeLatency names the profile that the store is slowed down to, "none" for as
 	// it is (sluice.store.latency).
 	storeLatency string
@@ -71,6 +73,7 @@ func newSettings(properties map[string]property) (settings, error) {
 		logFormat: r.oneOf("sluice.log.format", "text", "json"),
 
 		putsPerSecond: r.number("sluice.store.puts.per.second", -1, 0, 1_000_000),
+		storeWait:     r.ms("sluice.store.wait.ms", defaultStoreWait),
 		pprof:         r.boolean("sluice.http.pprof", false),
 		storeLatency:  r.oneOf("sluice.store.latency", "none", "s3-standard", "s3-express"),
 

@@ -22,12 +22,37 @@ var (
 	ErrCredentials = errors.New("AWS credentials")
 	// ErrEndpoint: no S3 server answers there.
 	ErrEndpoint = errors.New("endpoint")
+	// ErrDown: the server cannot be reached, or says that it is not ready. It may be
+	// starting: this alone is worth waiting for.
+	ErrDown = errors.New("server down")
 	// ErrRegion: the bucket lies in another region than configured.
 	ErrRegion = errors.New("wrong region")
 )
 
 // explain turns an error of the first request into one that says what to do.
 func (s *Store) explain(err error) error {
+	explained := s.advise(err)
+	if down(err) {
+		return &downError{explained}
+	}
+	return explained
+}
+
+// downError is ErrDown with the text of what it wraps.
+type downError struct{ error }
+
+func (e *downError) Unwrap() error        { return e.error }
+func (e *downError) Is(target error) bool { return target == ErrDown }
+
+// down reports whether nobody answers there yet, or with an error of the server's own.
+func down(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) ||
+		errors.Is(err, errAttemptTimeout) || statusOf(err) >= http.StatusInternalServerError
+}
+
+func (s *Store) advise(err error) error {
 	at := "s3://" + s.bucket
 	switch {
 	case isNoBucket(err):
