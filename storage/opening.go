@@ -19,7 +19,7 @@ type opening struct {
 // failure is why a topic could not be opened the last time.
 type failure struct {
 	err    error
-	at     time.Time
+	until  time.Time // it is not tried again before
 	logged time.Time // when this error was logged
 }
 
@@ -29,9 +29,13 @@ const (
 	// lostFor keeps two brokers that were started on one root by mistake from
 	// taking a topic from each other with every request.
 	lostFor = 3 * time.Second
-	// failedFor is how long a topic that cannot be opened is not tried again,
-	// whoever asks; failureLogged is the time between two logs of the same reason.
+	// failedFor is how long a topic that cannot be opened is not tried again, whoever
+	// asks, and failedShare how many times as long as the attempt took if that is more:
+	// a log that is slow to refuse takes a small share of a processor. failedMost bounds it.
+	// failureLogged is the time between two logs of the same reason.
 	failedFor     = time.Second
+	failedShare   = 10
+	failedMost    = 10 * time.Second
 	failureLogged = 30 * time.Second
 )
 
@@ -68,7 +72,7 @@ func (ts *Topics) use(name string) (*opening, error) {
 	if at, ok := ts.lost[name]; ok && time.Since(at) < lostFor {
 		return nil, ErrNotLeader
 	}
-	if f, ok := ts.failed[name]; ok && time.Since(f.at) < failedFor {
+	if f, ok := ts.failed[name]; ok && time.Now().Before(f.until) {
 		return nil, f.err
 	}
 	o := &opening{done: make(chan struct{})}
@@ -80,6 +84,7 @@ func (ts *Topics) use(name string) (*opening, error) {
 func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	ctx, cancel := context.WithTimeout(ts.ctx, openDeadline)
 	defer cancel()
+	began := time.Now()
 	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
 	if err == nil && t.Info().ID != info.ID {
 		// Another broker has made it anew. What is served must be in the catalogue: a
@@ -101,7 +106,7 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 		if ts.open[info.Name] == o {
 			delete(ts.open, info.Name)
 		}
-		ts.fail(info.Name, err)
+		ts.fail(info.Name, err, time.Since(began))
 	} else {
 		o.topic = t
 		delete(ts.failed, info.Name)
@@ -115,14 +120,19 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	}
 }
 
-// fail remembers why a topic cannot be opened, and logs it; ts.mu is held.
-func (ts *Topics) fail(name string, err error) {
+// fail remembers why a topic cannot be opened, which took so long to find out, and logs
+// it; ts.mu is held.
+func (ts *Topics) fail(name string, err error, took time.Duration) {
 	if ts.closed {
 		return // no wonder
 	}
-	f := failure{err: err, at: time.Now(), logged: ts.failed[name].logged}
-	if old := ts.failed[name]; old.err == nil || old.err.Error() != err.Error() || time.Since(old.logged) >= failureLogged {
-		f.logged = f.at
+	now := time.Now()
+	f := failure{err: err, until: now.Add(failedFor), logged: ts.failed[name].logged}
+	if errors.Is(err, ErrStopped) { // else it is the store that was slow
+		f.until = now.Add(min(max(failedFor, failedShare*took), failedMost))
+	}
+	if old := ts.failed[name]; old.err == nil || old.err.Error() != err.Error() || now.Sub(old.logged) >= failureLogged {
+		f.logged = now
 		ts.env.log.Error("topic cannot be opened", "topic", name, "err", err)
 	}
 	if _, live := ts.infos[name]; live {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
 )
@@ -53,6 +54,56 @@ func TestATopicThatCannotBeOpenedIsTriedOncePerSecondAndLoggedRarely(t *testing.
 			t.Error("when the store is back:", err)
 		}
 		ts.Close(t.Context())
+	})
+}
+
+// What is slow to refuse, such as a log full of bytes that are no table, is looked at the
+// more rarely, and still soon after it was put right.
+func TestATopicThatIsSlowToRefuseTakesASmallShareOfTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		mustAppend(t, r.create("t", 1), 0, "x")
+		r.Close(t.Context())
+
+		handle := store.Handle()
+		ts, err := Open(t.Context(), handle, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ts.Close(t.Context())
+		// The entry behind the newest version is torn, and takes a while to be read.
+		info, err := ts.Describe(t.Context(), "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		torn := delta.EntryKey("t", info.Version+1)
+		if _, err := store.Put(t.Context(), torn, []byte("{")); err != nil {
+			t.Fatal(err)
+		}
+		var attempts atomic.Int32
+		handle.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Key != torn {
+				return mem.Fault{}
+			}
+			attempts.Add(1)
+			return mem.Fault{Delay: 500 * time.Millisecond}
+		})
+		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) {
+			if _, err := ts.Topic(t.Context(), "t"); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "goes on") {
+				t.Fatal(err)
+			}
+		}
+		if n := attempts.Load(); n < 5 || n > 13 {
+			t.Errorf("%d attempts of half a second in a minute", n)
+		}
+		if _, err := store.Delete(t.Context(), torn); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(failedMost)
+		if _, err := ts.Topic(t.Context(), "t"); err != nil {
+			t.Error("when it is put right:", err)
+		}
 	})
 }
 

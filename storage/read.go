@@ -77,6 +77,9 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 		read.Batches, read.Bytes = nil, 0
 		return t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
 	})
+	if err != nil {
+		t.noteUnread(err)
+	}
 	return read, err
 }
 

@@ -65,6 +65,7 @@ type Topic struct {
 	listeners  map[chan<- struct{}]int
 	looked     time.Time // when the log was last looked at
 	looking    bool      // a look is under way
+	unread     time.Time // when it was last logged that records cannot be read
 	compacting bool
 	moved      map[string]bool     // files that have left the table and their inserted rows not, by delta.FileName; see stale.go
 	reviewing  bool                // other writers' files are being looked into
@@ -106,7 +107,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	var tail []*delta.Entry
 	snap, err := log.Open(ctx, func(e *delta.Entry) { tail = append(tail, e) })
 	if errors.Is(err, delta.ErrNoTable) {
-		return nil, fmt.Errorf("%w: the table of %s is not in the store any more", ErrStopped, info.Name)
+		return nil, fmt.Errorf("%w: the table of %s is not in the store any more, or neither its version 0 nor a whole checkpoint is: put it back as it was, and it goes on", ErrStopped, info.Name)
 	}
 	if err != nil {
 		return nil, storeError(unsupported(err))

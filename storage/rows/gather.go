@@ -85,7 +85,7 @@ func (g *gatherer) gather(ctx context.Context, group int, sel []rowSpan, slots .
 		ranges = g.ranges(ranges, rg, s, places[s], sel)
 	}
 	have := len(g.w.have)
-	if err := g.w.prefetch(ctx, ranges); err != nil {
+	if err := g.w.prefetch(ctx, within(ranges, int64(pageLimit()))); err != nil {
 		return nil, err
 	}
 	t := &table{}
@@ -157,6 +157,7 @@ func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pa
 	c := &rg.chunks[s]
 	v := g.vector(s)
 	stream := pageStream{w: &g.w, name: v.name, off: c.start(), end: c.start() + c.packed}
+	defer stream.close(v)
 	values := c.values
 	if places == nil {
 		last := sel[len(sel)-1].to

@@ -146,6 +146,8 @@ type pageStream struct {
 	off  int64  // of the next byte
 	end  int64  // of the chunk, or of the pages that are wanted
 	buf  []byte // what has been read from off on
+	// large: this stream holds largePages, until close.
+	large bool
 }
 
 // jump goes on with the pages from off to end.
@@ -205,6 +207,14 @@ func (s *pageStream) next(ctx context.Context) (h pageHeader, body []byte, ok bo
 		}
 		if !short || int64(len(s.buf)) >= left || len(s.buf) >= maxPageHeader {
 			return h, nil, false, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if max(h.full, h.packed) > pageLimit() {
+		return h, nil, false, fmt.Errorf("%w: a page of %s of %d bytes, %d compressed: more than the memory limit allows", ErrUnsupported, s.name, h.full, h.packed)
+	}
+	if max(h.full, h.packed) > largePage {
+		if err := s.alone(ctx); err != nil {
+			return h, nil, false, err
 		}
 	}
 	if err := s.need(ctx, n+h.packed); err != nil {
