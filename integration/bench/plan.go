@@ -19,8 +19,9 @@ type load struct {
 	steps []step
 }
 
-// step is a run of `sluice bench`. In args, TOPIC, SECONDS, WARM, ARTICLE and OPEN (the
-// flags of the bed) are filled in.
+// step is a run of `sluice bench`. In args, TOPIC, SECONDS, WARM, ARTICLE, LONG (four
+// times SECONDS: with 1,000 topics and 100 puts/s each has its turn after 20 s) and OPEN
+// (the flags of the bed) are filled in.
 type step struct {
 	name, args string
 	// merge merges the topic's files first, to files as large as the broker's own
@@ -61,7 +62,7 @@ var plan = []group{
 		{"puts-100", "100 puts/s", "", onMinIO("sluice.store.puts.per.second=100")},
 		{"puts-500", "500 puts/s", "", onMinIO("sluice.store.puts.per.second=500")},
 		{"puts-1000", "1,000 puts/s", "", onMinIO("sluice.store.puts.per.second=1000")},
-	}, false, []load{one("topics-1000", "open --topics 1000 --rate 10000 --size 100"+timing)}},
+	}, false, []load{one("topics-1000", "open --topics 1000 --rate 10000 --size 100 --warm-up SECONDS --duration LONG")}},
 	{"partitions", "100 partitions in one topic", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
 		one("partitions-100", "open --partitions 100 --rate 100000 --size 100"+timing),
 	}},

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -92,11 +93,11 @@ func (r *results) save(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	body, err := json.MarshalIndent(tidy, "", " ")
+	body, err := tidy.marshal()
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, resultsFile), append(body, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, resultsFile), body, 0o644); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(folder, "README.md"), []byte(tidy.report()), 0o644); err != nil {
@@ -104,6 +105,39 @@ func (r *results) save(folder string) error {
 	}
 	return tidy.plots(folder)
 }
+
+// marshal writes a line for each session and run. Percentile curves are kept where they
+// are drawn.
+func (r *results) marshal() ([]byte, error) {
+	var b bytes.Buffer
+	lines := func(head string, n int, of func(int) any) error {
+		b.WriteString(head)
+		for i := range n {
+			line, err := json.Marshal(of(i))
+			if err != nil {
+				return err
+			}
+			b.Write(line)
+			if i < n-1 {
+				b.WriteString(",\n")
+			}
+		}
+		return nil
+	}
+	sessions := lines("{\"sessions\": [\n", len(r.Sessions), func(i int) any { return r.Sessions[i] })
+	runs := lines("\n],\n\"runs\": [\n", len(r.Runs), func(i int) any {
+		n := r.Runs[i]
+		if !n.drawn() {
+			n.Result.EndToEnd.Points = nil
+		}
+		return n
+	})
+	b.WriteString("\n]}\n")
+	return b.Bytes(), errors.Join(sessions, runs)
+}
+
+// drawn says that the run's percentile curve is.
+func (n run) drawn() bool { return n.in("versus") && n.Result.Rate > 0 }
 
 // plots draws latency against rate, with what others got, and the percentiles of
 // the brokers that are compared.
@@ -114,7 +148,7 @@ func (r *results) plots(folder string) error {
 		case n.in("open"), n.in("versus") && n.Result.Rate > 0 && n.Broker == "Kafka, fsync":
 			rates = append(rates, n.Result)
 		}
-		if n.in("versus") && n.Result.Rate > 0 {
+		if n.drawn() {
 			compared = append(compared, n.Result)
 		}
 	}
