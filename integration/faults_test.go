@@ -166,7 +166,11 @@ func (f *faults) run(t *testing.T, kills int) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var background sync.WaitGroup
 	if f.proxy != nil {
-		f.proxy.disturb(0.01)
+		share := *faultShare
+		if share == 0 {
+			share = 0.01
+		}
+		f.proxy.disturb(share)
 		background.Go(func() { f.proxy.weather(ctx, *faultStorm) })
 	}
 	among := points

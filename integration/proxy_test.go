@@ -35,21 +35,26 @@ type proxy struct {
 	server   *httptest.Server
 	upstream string // host:port
 	client   *http.Client
+	kinds    []string // of the faults that single requests meet, the more often the more likely
 
-	mu     sync.Mutex
-	random *rand.Rand     // guarded by mu
-	share  float64        // of requests that meet a fault of their own; guarded by mu
-	storm  string         // what happens to all requests now, "" for nothing; guarded by mu
-	over   chan struct{}  // closed when the storm is over; guarded by mu
-	counts map[string]int // by fault; guarded by mu
+	mu       sync.Mutex
+	random   *rand.Rand     // guarded by mu
+	share    float64        // of requests that meet a fault of their own; guarded by mu
+	storm    string         // what happens to all requests now, "" for nothing; guarded by mu
+	over     chan struct{}  // closed when the storm is over; guarded by mu
+	counts   map[string]int // by fault; guarded by mu
+	requests int            // guarded by mu
 }
+
+// seldom are the faults of single requests unless a test says otherwise.
+var seldom = []string{faultLost, faultLost, faultReset, faultSlow, faultTwice, faultSlowDown}
 
 // startProxy starts a proxy to a server that lets everything pass until it is told
 // otherwise.
 func startProxy(t *testing.T, upstream string, seed uint64) *proxy {
 	t.Helper()
 	p := &proxy{
-		upstream: upstream, counts: map[string]int{}, over: make(chan struct{}),
+		upstream: upstream, kinds: seldom, counts: map[string]int{}, over: make(chan struct{}),
 		random: rand.New(rand.NewPCG(seed, 1)),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}},
 	}
@@ -135,13 +140,12 @@ func (p *proxy) draw(r *http.Request) (fault string, delay time.Duration, over <
 	case p.storm != "":
 		fault = p.storm
 	case p.random.Float64() < p.share:
-		kinds := []string{faultLost, faultLost, faultReset, faultSlow, faultTwice, faultSlowDown}
-		fault = kinds[p.random.IntN(len(kinds))]
+		fault = p.kinds[p.random.IntN(len(p.kinds))]
 		if fault == faultTwice && r.Method != http.MethodPut {
 			fault = faultLost
 		}
 	}
-	if fault != "" {
+	if p.requests++; fault != "" {
 		p.counts[fault]++
 	}
 	return fault, time.Duration(p.random.Int64N(int64(2 * time.Second))), p.over
@@ -155,7 +159,8 @@ func (p *proxy) injected() string {
 	for _, kind := range slices.Sorted(maps.Keys(p.counts)) {
 		all = append(all, fmt.Sprintf("%s %d", kind, p.counts[kind]))
 	}
-	return strings.Join(all, ", ")
+	errors := p.counts[faultLost] + p.counts[faultReset] + p.counts[faultSlowDown] + p.counts[faultBlackHole]
+	return fmt.Sprintf("%d errors in %d requests: %s", errors, p.requests, strings.Join(all, ", "))
 }
 
 // ServeHTTP implements http.Handler.
