@@ -34,6 +34,8 @@ const (
 	// (request.timeout.ms is 30 s), and while a fetch is parked the end of its
 	// connection may go unnoticed, as nothing more may be read from it.
 	maxFetchWait = time.Minute
+	// futilePause is how long an answer is held back that has errors and no records.
+	futilePause = 100 * time.Millisecond
 	// yieldEvery is how often a parked fetch looks whether others want its memory.
 	yieldEvery = 500 * time.Millisecond
 )
@@ -56,6 +58,9 @@ func (b *Broker) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		if err := f.park(ctx, b.stopping); err != nil {
 			return nil, err
 		}
+	}
+	if f.bytes == 0 && (f.failed || f.unknown == f.count) {
+		f.pause(ctx, b.stopping)
 	}
 	return resp, nil
 }
@@ -228,11 +233,24 @@ func (f *fetching) enough() bool {
 	return f.bytes >= f.minBytes || f.failed || f.unknown == f.count
 }
 
+// pause holds an error back, within max_wait. A client that has other partitions as well does
+// not wait before it asks again (franz-go: only if all have failed), be it because it has to wait
+// for new metadata: without records in between that is a loop as fast as the network.
+func (f *fetching) pause(ctx context.Context, stopping <-chan struct{}) {
+	timer := time.NewTimer(min(futilePause, time.Until(f.deadline)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-stopping:
+	case <-ctx.Done():
+	}
+}
+
 // read reads one partition, within what the others have left of the limit.
 func (f *fetching) read(ctx context.Context, topic *storage.Topic, p *fetchPartition) {
 	f.bytes -= p.bytes
 	p.batches, p.bytes, p.offsets = nil, 0, noOffsets
-	if p.err = p.check(topic); p.err != nil || p.diverging != nil {
+	if p.err = p.check(ctx, topic); p.err != nil || p.diverging != nil {
 		return
 	}
 	if f.full() {
@@ -266,22 +284,22 @@ func (p *fetchPartition) skip(topic *storage.Topic) {
 	switch {
 	case err != nil:
 		p.err = err
-	case p.offset < offsets.LogStart || p.offset > offsets.HighWatermark:
+	case p.offset < offsets.LogStart:
 		p.err = storage.ErrOffsetOutOfRange
-	default:
+	default: // also behind the end: that takes a look at the log (storage.Topic.Read)
 		p.offsets = offsets
 	}
 }
 
 // check compares what the client thinks of the leader epochs with what is (KIP-320, KIP-595).
-func (p *fetchPartition) check(topic *storage.Topic) error {
+func (p *fetchPartition) check(ctx context.Context, topic *storage.Topic) error {
 	if err := checkEpoch(topic, p.epoch); err != nil {
 		return err
 	}
 	if p.lastFetchedEpoch < 0 {
 		return nil
 	}
-	epoch, end, err := topic.EpochEnd(p.partition, p.lastFetchedEpoch)
+	epoch, end, err := topic.EpochEnd(ctx, p.partition, p.lastFetchedEpoch)
 	switch {
 	case err != nil:
 		return err

@@ -3,10 +3,13 @@ package broker
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/offsets"
+	"sluice/storage"
 )
 
 // tableVersionTag is the tag of an extension of ours: a group in a request (version
@@ -27,14 +30,14 @@ func asksTableVersions(tags *kmsg.Tags) (asks bool) {
 // groups, from 10 on of topics by id. No topics (null) means all. What was never
 // committed, also of groups and topics that do not exist, is offset -1 without an
 // error. RequireStable is accepted: no transaction can hold an offset back.
-func (b *Broker) offsetFetch(_ context.Context, r *request) (kmsg.Response, error) {
+func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 
 	if r.version >= 8 {
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, 0, len(req.Groups))
 		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, b.fetchOffsets(&req.Groups[i], r.version))
+			resp.Groups = append(resp.Groups, b.fetchOffsets(ctx, &req.Groups[i], r.version))
 		}
 		return resp, nil
 	}
@@ -50,7 +53,7 @@ func (b *Broker) offsetFetch(_ context.Context, r *request) (kmsg.Response, erro
 	if req.Topics != nil && one.Topics == nil {
 		one.Topics = []kmsg.OffsetFetchRequestGroupTopic{} // none, not all
 	}
-	group := b.fetchOffsets(&one, r.version)
+	group := b.fetchOffsets(ctx, &one, r.version)
 	resp.ErrorCode = group.ErrorCode
 	resp.Topics = make([]kmsg.OffsetFetchResponseTopic, 0, len(group.Topics))
 	for _, t := range group.Topics {
@@ -65,7 +68,7 @@ func (b *Broker) offsetFetch(_ context.Context, r *request) (kmsg.Response, erro
 }
 
 // fetchOffsets answers for one group.
-func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
+func (b *Broker) fetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = req.Group
 	tell := committedOffset
@@ -83,6 +86,14 @@ func (b *Broker) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, version int16) 
 		topic.Topic, topic.TopicID = t.Topic, t.TopicID
 		topic.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(t.Partitions))
 		info, err := b.requestedTopic(version >= 10, t.Topic, t.TopicID)
+		if version < 10 && b.offsets.OfAnother(req.Group, t.Topic, info.ID) {
+			// Either the topic was deleted, or another broker has made it: "none" would send the
+			// group back to the start, or to the end.
+			if info, err = b.topics.Refresh(ctx, t.Topic); err != nil && !errors.Is(err, storage.ErrUnknownTopic) {
+				answer.Topics, answer.ErrorCode = nil, kerr.CoordinatorNotAvailable.Code
+				return answer
+			}
+		}
 		for _, partition := range t.Partitions {
 			p := noOffset(partition)
 			if err == nil {

@@ -229,6 +229,18 @@ func (o *Offsets) Groups() []string {
 	return slices.Sorted(maps.Keys(o.offsets))
 }
 
+// OfAnother reports whether the group has offsets for a topic of that name with another id.
+func (o *Offsets) OfAnother(group, topic string, id [16]byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for k, offset := range o.offsets[group] {
+		if k.topic == topic && offset.TopicID != id {
+			return true
+		}
+	}
+	return false
+}
+
 // KeepGroup keeps the membership record of a group (an encoded group.Record);
 // nil forgets it.
 func (o *Offsets) KeepGroup(group string, record []byte) *Wait {

@@ -94,8 +94,7 @@ func (t *Topic) Append(n int32, records []byte, from Sender) *Wait {
 	if key.id != noProducer {
 		duplicate, err := t.producers.check(key, batch)
 		if err != nil {
-			t.doubt(now)
-			return refused(err)
+			return t.doubted(err)
 		}
 		if duplicate != nil {
 			return p.again(duplicate)
@@ -122,6 +121,23 @@ func (t *Topic) Append(n int32, records []byte, from Sender) *Wait {
 		t.producers.add(key, newBatch(item), now.UnixMilli())
 	}
 	return item.wait
+}
+
+// doubted refuses a batch for what this broker remembers of its producer, once a look at
+// the log has shown that it still leads. Another leader may have served the producer
+// meanwhile: told that its sequences do not fit, it would begin anew with what it has
+// not seen acknowledged, and double what is committed.
+func (t *Topic) doubted(err error) *Wait {
+	w := &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}}
+	t.env.background.Go(func() {
+		defer close(w.done)
+		ctx, cancel := context.WithTimeout(t.env.ctx, lookDeadline)
+		defer cancel()
+		if stale := t.committer.Look(ctx); stale != nil {
+			w.result.Err = storeError(stale)
+		}
+	})
+	return w
 }
 
 // maxFold is how many times max.message.bytes the records of a batch may decompress

@@ -12,9 +12,12 @@ import (
 //     reach parked consumers within about a second, and an idle topic stays cheap;
 //   - when a consumer reads behind the tail, since `sluice table delete` or another
 //     broker may have taken files away;
-//   - when in doubt whether this broker still leads: a producer whose sequences do not
-//     fit, or who knows more partitions, may have been served by another one. What
-//     is refused reaches no log, where the take-over would be met;
+//   - before it refuses a batch whose sequences do not fit, as another broker may have
+//     served its producer. What is refused reaches no log, where the take-over would be
+//     met;
+//   - when a producer knows more partitions: another broker may have added them;
+//   - before it says of an offset or a leader epoch that there is no such thing, since a
+//     consumer would give up its place for that;
 //   - when a file that it reads is gone;
 //   - when it is asked for a version of the table that it does not know.
 //

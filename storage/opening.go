@@ -167,6 +167,35 @@ func (ts *Topics) amend(name string) {
 	}
 }
 
+// Refresh answers what a topic's table says of it, for names that the catalogue does not
+// know, or not as expected: another broker may have made or deleted the topic. The
+// catalogue is about to be corrected if it says something else. ErrUnknownTopic, ErrUnavailable, ErrClosed.
+func (ts *Topics) Refresh(ctx context.Context, name string) (TopicInfo, error) {
+	if err := ValidName(name); err != nil {
+		return TopicInfo{}, fmt.Errorf("%w: %s", ErrUnknownTopic, shorten(name))
+	}
+	release, err := ts.reserve(ctx, name)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	defer release()
+	row, err := readCatalogueRow(ctx, ts.env, name)
+	switch {
+	case errors.Is(err, delta.ErrNoTable), errors.Is(err, errNoTopic):
+		return TopicInfo{}, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	case err != nil:
+		return TopicInfo{}, storeError(err)
+	}
+	info, live := row.info()
+	if known, ok := ts.Lookup(name); ok != live || live && known.ID != info.ID {
+		ts.catalogue.Put(row) // a hint: should it fail, somebody asks again
+	}
+	if !live {
+		return TopicInfo{}, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	return info, nil
+}
+
 // correct makes the catalogue's row of a topic what its table says; the name is reserved.
 func (ts *Topics) correct(ctx context.Context, name string) error {
 	row, err := readCatalogueRow(ctx, ts.env, name)

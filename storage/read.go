@@ -30,13 +30,19 @@ type Read struct {
 
 // Offsets answers the watermarks of a partition.
 func (t *Topic) Offsets(n int32) (Offsets, error) {
+	_, offsets, err := t.watermarks(n)
+	return offsets, err
+}
+
+// watermarks are a partition and what Offsets says of it.
+func (t *Topic) watermarks(n int32) (*partition, Offsets, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, err := t.partition(n)
 	if err != nil {
-		return Offsets{}, err
+		return nil, Offsets{}, err
 	}
-	return p.offsets(), nil
+	return p, p.offsets(), nil
 }
 
 func (p *partition) offsets() Offsets {
@@ -49,14 +55,18 @@ func (p *partition) offsets() Offsets {
 // there are deleted. The batches are shared: read only.
 // ErrOffsetOutOfRange comes with the watermarks.
 func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, atLeastOne bool) (Read, error) {
-	t.mu.Lock()
-	p, err := t.partition(n)
+	p, offsets, err := t.watermarks(n)
+	if err == nil && offset > offsets.HighWatermark {
+		// A consumer that is told so gives up its place. It may be a newer leader that has
+		// told it of what is there.
+		if err = storeError(t.committer.Look(ctx)); err == nil {
+			p, offsets, err = t.watermarks(n)
+		}
+	}
 	if err != nil {
-		t.mu.Unlock()
 		return Read{}, err
 	}
-	read := Read{Offsets: p.offsets()}
-	t.mu.Unlock()
+	read := Read{Offsets: offsets}
 	t.used.Store(time.Now().UnixMilli())
 	switch {
 	case offset < read.LogStart || offset > read.HighWatermark:
@@ -351,18 +361,20 @@ func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (in
 
 // EpochEnd answers OffsetForLeaderEpoch (KIP-320). Nothing that was committed is
 // ever truncated, so every epoch up to the current one ends at the high watermark;
-// -1, -1 for one that is unknown here.
-func (t *Topic) EpochEnd(n int32, epoch int32) (int32, int64, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p, err := t.partition(n)
+// -1, -1 for one that never was, after which a consumer gives up its place. Who names an
+// epoch after ours has mostly met a newer leader: ErrNotLeader.
+func (t *Topic) EpochEnd(ctx context.Context, n int32, epoch int32) (int32, int64, error) {
+	offsets, err := t.Offsets(n)
 	if err != nil {
 		return -1, -1, err
 	}
-	if epoch < 0 || epoch > t.epoch {
+	if epoch > t.epoch {
+		return -1, -1, storeError(t.committer.Look(ctx))
+	}
+	if epoch < 0 {
 		return -1, -1, nil
 	}
-	return epoch, p.high, nil
+	return epoch, offsets.HighWatermark, nil
 }
 
 // EpochRange is the span of leader epochs that a request may name: older than
