@@ -72,6 +72,8 @@ type place struct {
 	offset int64
 }
 
+func (p place) String() string { return fmt.Sprintf("%v %d", p.Partition, p.offset) }
+
 // checker is one Check.
 type checker struct {
 	*History
