@@ -635,6 +635,9 @@ func FuzzCheckpoint(f *testing.F) {
 	}
 	f.Add(body)
 	f.Add([]byte("PAR1PAR1"))
+	f.Add(hostileParquet(nil, 20, 50, 50))
+	f.Add(hostileParquet(make([]byte, 200), 20, 0, 0))
+	f.Add(bomb(f, 20, 1<<10))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := testDecode(1, data); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) {
 			t.Fatal(err)

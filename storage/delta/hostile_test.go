@@ -115,7 +115,7 @@ type bombRow struct {
 }
 
 // bomb is a checkpoint of n adds with the same path of that length, as one dictionary entry.
-func bomb(t *testing.T, n, length int) []byte {
+func bomb(t testing.TB, n, length int) []byte {
 	t.Helper()
 	path := strings.Repeat("p", length)
 	var out bytes.Buffer
