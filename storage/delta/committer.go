@@ -146,9 +146,11 @@ const (
 	defaultUploads   = 8
 	// quiet is how long the senders of an eager pool must have sent nothing before it
 	// is taken for complete, if they are stalled; quietFree if some may send more:
-	// longer than clients linger by default (franz-go 10 ms, others 5).
+	// longer than clients linger by default (franz-go 10 ms, others 5), but no longer
+	// than quietPart of the interval, whose owner may want low latency above all.
 	quiet     = time.Millisecond
 	quietFree = 11 * time.Millisecond
+	quietPart = 4
 	// eagerPart of the interval must have passed before an eager pool is closed.
 	eagerPart = 5
 	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
@@ -499,7 +501,7 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	if p.eager && len(p.items) > 0 && len(c.sealed) == 0 && c.put == nil {
 		silence := quiet
 		if p.free > 0 {
-			silence = quietFree
+			silence = max(quiet, min(quietFree, interval/quietPart))
 		}
 		early := max(interval/eagerPart-now.Sub(c.closedAt), silence-now.Sub(p.last))
 		return max(0, min(wait, early))

@@ -237,6 +237,34 @@ func TestASenderStalledByACommitUnderWayMaySendMoreWhenThatIsDone(t *testing.T) 
 	})
 }
 
+func TestProducersThatSeemToWaitButMaySendMoreAreGivenTheTimeOfALinger(t *testing.T) {
+	for _, test := range []struct{ interval, want time.Duration }{
+		{100 * time.Millisecond, 20 * time.Millisecond}, // a fifth of it
+		{50 * time.Millisecond, quietFree},
+		{10 * time.Millisecond, 2500 * time.Microsecond}, // a quarter of it
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := mem.New()
+			l := startLedger(t, store, CommitterOptions{Interval: every(test.interval)})
+			send := func(item int) {
+				if err := l.Append(item, 10, Sender{ID: 1, Eager: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			send(0)
+			synctest.Wait()
+			began := time.Now()
+			send(1)
+			for n, _ := l.count(); n < 2; n, _ = l.count() {
+				time.Sleep(100 * time.Microsecond)
+			}
+			if took := time.Since(began); took < test.want || took > test.want+500*time.Microsecond {
+				t.Errorf("with an interval of %v it took %v, want %v", test.interval, took, test.want)
+			}
+		})
+	}
+}
+
 func TestATableThatNamesTooManyRemovedFilesGetsFewerVersions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
