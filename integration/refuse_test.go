@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -106,6 +107,30 @@ func TestAStoreThatDeniesOrIsNotThereIsRefused(t *testing.T) {
 			"Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*"]}]}`)
 		requireRefused(t, s, address, "s3://lake", "denied")
 	})
+}
+
+// The tables of the broker's own: it does not start on damaged ones, and says what to do.
+func TestADamagedTableOfTheBrokerIsRefused(t *testing.T) {
+	b := startSluice(t, directory(t))
+	b.stop(t)
+	for table, todo := range map[string]string{"topics": "made anew from the topics' own tables", "consumer_offsets": "Put back what was there"} {
+		log := filepath.Join(b.store.url, "_sluice", table, "_delta_log")
+		entries, err := filepath.Glob(filepath.Join(log, "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := filepath.Join(log, fmt.Sprintf("%020d.json", len(entries)))
+		write(t, bad, "{")
+		requireRefused(t, b.store, b.address, table, "corrupt delta log", todo)
+		if err := os.Truncate(bad, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		requireRefused(t, b.store, b.address, table, "larger than memory allows", todo)
+		if err := os.Remove(bad); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.restart(t)
 }
 
 // A compose file or a cluster starts all at once: the broker may be there before its store.

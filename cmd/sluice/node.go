@@ -13,6 +13,7 @@ import (
 	"sluice/broker/group"
 	"sluice/offsets"
 	"sluice/storage"
+	"sluice/storage/delta"
 	"sluice/storage/object"
 )
 
@@ -58,10 +59,10 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 	}
 	b := newBounds(s, u, memory)
 	if n.topics, err = storage.Open(ctx, n.store, b.topics(s, n)); err != nil {
-		return nil, fmt.Errorf("topics: %w", err)
+		return nil, damaged(fmt.Errorf("topics: %w", err), "Put back what was there, or move _sluice/topics away: it is made anew from the topics' own tables.")
 	}
 	if n.offsets, err = offsets.Open(ctx, n.store, b.offsets(s, n)); err != nil {
-		return nil, fmt.Errorf("offsets: %w", err)
+		return nil, damaged(fmt.Errorf("offsets: %w", err), "Put back what was there. Without _sluice/consumer_offsets all groups begin anew.")
 	}
 	if n.groups, err = openGroups(s, b, n.offsets, log); err != nil {
 		return nil, err
@@ -71,6 +72,14 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 		return nil, err
 	}
 	return n, n.broker.Register(n.metrics)
+}
+
+// damaged says what to do about a table of the broker's own whose bytes are of no use.
+func damaged(err error, todo string) error {
+	if errors.Is(err, delta.ErrCorrupt) {
+		return advise(err, "%s", todo)
+	}
+	return err
 }
 
 // openGroups restores the groups as they were.
