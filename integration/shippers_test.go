@@ -82,6 +82,7 @@ func (r *toolRow) telegrafShips() {
   topic = %[4]q
   version = "3.6.0"
   idempotent_writes = true
+  max_retry = 600 # Sarama's, 100 ms each: what Telegraf itself sends again is new records
   compression_codec = 3
   data_format = "template"
   template = '{{ .Field "value" }}'
