@@ -37,14 +37,15 @@ func (b *Broker) offsetCommit(_ context.Context, r *request) (answer, error) {
 	if len(commits) == 0 {
 		return func(context.Context) (kmsg.Response, error) { return resp, nil }, nil
 	}
-	err := b.groups.CheckCommit(group.Commit{
+	now := b.groups.current()
+	err := now.manager.CheckCommit(group.Commit{
 		Group: req.Group, MemberID: req.MemberID, InstanceID: req.InstanceID, Generation: req.Generation, Version: r.version,
 	})
 	if err != nil {
 		pending.fail(errorCode(err))
 		return func(context.Context) (kmsg.Response, error) { return resp, nil }, nil
 	}
-	wait := b.offsets.Commit(req.Group, commits)
+	wait := now.term.Commit(req.Group, commits)
 	return func(ctx context.Context) (kmsg.Response, error) {
 		ctx, cancel := context.WithTimeout(ctx, offsetCommitTimeout)
 		defer cancel()

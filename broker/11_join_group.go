@@ -14,5 +14,5 @@ func (b *Broker) joinGroup(ctx context.Context, r *request) (kmsg.Response, erro
 	r.held.release() // the group counts what it keeps (group.Config.MaxTotalBytes), for as long as it waits
 	// Kafka writes a host as Java's InetAddress does, with an empty name before the slash.
 	client := group.Client{ID: r.clientID, Host: "/" + r.clientHost}
-	return b.groups.Join(ctx, client, r.body.(*kmsg.JoinGroupRequest)), nil
+	return b.groups.Manager().Join(ctx, client, r.body.(*kmsg.JoinGroupRequest)), nil
 }

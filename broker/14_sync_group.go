@@ -10,5 +10,5 @@ import (
 // generation is committed with all assignments, see group.Manager.Sync.
 func (b *Broker) syncGroup(ctx context.Context, r *request) (kmsg.Response, error) {
 	r.held.release() // as in joinGroup
-	return b.groups.Sync(ctx, r.body.(*kmsg.SyncGroupRequest)), nil
+	return b.groups.Manager().Sync(ctx, r.body.(*kmsg.SyncGroupRequest)), nil
 }

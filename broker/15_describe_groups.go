@@ -13,7 +13,7 @@ func (b *Broker) describeGroups(_ context.Context, r *request) (kmsg.Response, e
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, 0, len(req.Groups))
 	for _, name := range req.Groups {
-		g := b.groups.Describe(r.version, name)
+		g := b.groups.Manager().Describe(r.version, name)
 		if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {
 			g.AuthorizedOperations = groupOperations
 		}

@@ -12,6 +12,6 @@ import (
 func (b *Broker) listGroups(_ context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.ListGroupsRequest)
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
-	resp.Groups = b.groups.List(req.StatesFilter, req.TypesFilter)
+	resp.Groups = b.groups.Manager().List(req.StatesFilter, req.TypesFilter)
 	return resp, nil
 }

@@ -23,7 +23,7 @@ func (b *Broker) deleteGroups(ctx context.Context, r *request) (kmsg.Response, e
 		}
 	}
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, 0, len(names))
-	for i, err := range b.groups.Delete(ctx, names...) {
+	for i, err := range b.groups.Manager().Delete(ctx, names...) {
 		g := kmsg.NewDeleteGroupsResponseGroup()
 		g.Group = names[i]
 		g.ErrorCode, g.ErrorMessage = errorCode(err), errorMessage(err)

@@ -22,7 +22,7 @@ func (b *Broker) offsetDelete(ctx context.Context, r *request) (kmsg.Response, e
 	for i, t := range req.Topics {
 		names[i] = t.Topic
 	}
-	subscribed, err := b.groups.CheckOffsetDelete(req.Group, names)
+	subscribed, err := b.groups.Manager().CheckOffsetDelete(req.Group, names)
 	if err != nil {
 		resp.ErrorCode = errorCode(err)
 		return resp, nil

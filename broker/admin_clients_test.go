@@ -45,14 +45,10 @@ func newSite(t *testing.T, change func(*Config)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := group.New(group.Config{Keep: func(ctx context.Context, r group.Record) error {
-		wait := committed.DeleteGroup
-		if !r.Deleted {
-			wait = func(name string) *offsets.Wait { return committed.KeepGroup(name, r.Encode()) }
-		}
-		return offsetsCommitted(ctx, wait(r.Group))
-	}, Log: slog.New(slog.DiscardHandler)})
-
+	groups, err := NewGroups(group.Config{Log: slog.New(slog.DiscardHandler)}, committed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := DefaultConfig()
 	config.ClusterID = "AAAAAAAAAAAAAAAAAAAAAA"
 	config.AutoCreateTopics = false

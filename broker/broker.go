@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/broker/group"
 	"sluice/offsets"
 	"sluice/storage"
 )
@@ -27,7 +26,7 @@ type Broker struct {
 	config   Config
 	topics   *storage.Topics
 	offsets  *offsets.Offsets
-	groups   *group.Manager
+	groups   *Groups
 	log      *slog.Logger
 	warnings *warnings
 	metrics  *metrics
@@ -62,7 +61,7 @@ type Broker struct {
 // New makes a broker of its parts. Its Shutdown closes the groups; offsets and
 // topics stay the caller's. log is where operators look. The error is about a
 // setting in config.
-func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups *group.Manager, log *slog.Logger) (*Broker, error) {
+func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups *Groups, log *slog.Logger) (*Broker, error) {
 	if _, err := storage.TopicDefaults(config.Broker); err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func TestEachListenerTellsItsOwnAddress(t *testing.T) {
 		{Name: "INTERNAL", Bind: "127.0.0.1:0", Host: "127.0.0.1"}, // the port that is bound
 		{Name: "EXTERNAL", Bind: "127.0.0.1:0", Host: "kafka.example.org", Port: 19092},
 	}
-	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	b, err := New(config, nil, nil, &Groups{now: coordination{manager: group.New(group.Config{Log: silent})}}, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestOneListenerThatCannotBeBoundIsTheEndOfAll(t *testing.T) {
 	silent := slog.New(slog.DiscardHandler)
 	config := DefaultConfig()
 	config.Listeners = []Listener{{Name: "A", Bind: "127.0.0.1:0"}, {Name: "B", Bind: taken.Addr().String()}}
-	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	b, err := New(config, nil, nil, &Groups{now: coordination{manager: group.New(group.Config{Log: silent})}}, silent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func newHouse(t *testing.T, change func(*Config), rows ...api) *house {
 		change(&config)
 	}
 	silent := slog.New(slog.DiscardHandler)
-	b, err := New(config, nil, nil, group.New(group.Config{Log: silent}), silent)
+	b, err := New(config, nil, nil, &Groups{now: coordination{manager: group.New(group.Config{Log: silent})}}, silent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,18 +118,10 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	groups := group.New(group.Config{Keep: func(ctx context.Context, r group.Record) error {
-		return committed.KeepGroup(r.Group, r.Encode()).Get(ctx)
-	}, Log: log})
-	var records []group.Record
-	for _, encoded := range committed.Memberships() {
-		r, err := group.Decode(encoded)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		records = append(records, r)
+	groups, err := broker.NewGroups(group.Config{Log: log}, committed)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	groups.Load(records)
 	config := broker.DefaultConfig()
 	config.ClusterID = "AAAAAAAAAAAAAAAAAAAAAA"
 	config.Listeners = []broker.Listener{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: 9092}}

@@ -50,6 +50,7 @@ type Offsets struct {
 	offsets     map[string]map[key]Offset
 	memberships map[string][]byte
 	pending     map[key]pending
+	takenBack   func()
 }
 
 // pending is the newest change of a key that is on its way.
@@ -117,13 +118,17 @@ func Open(ctx context.Context, store object.Store, options Options) (*Offsets, e
 	}
 	table.OnChange(func(rows []row, all bool) {
 		o.mu.Lock()
-		defer o.mu.Unlock()
 		if all {
 			clear(o.offsets)
 			clear(o.memberships)
 		}
 		for i := range rows {
 			o.take(&rows[i])
+		}
+		takenBack := o.takenBack
+		o.mu.Unlock()
+		if all && takenBack != nil {
+			takenBack()
 		}
 	})
 	table.Each(func(_ key, r *row) { o.take(r) })
@@ -151,10 +156,32 @@ func (o *Offsets) take(r *row) {
 	}
 }
 
+// Term is the time from when this broker took the table over until another does. What
+// a coordinator decides by the memberships of a term is committed in that term or
+// fails with ErrFenced: another one may have moved the group on since.
+type Term struct {
+	o      *Offsets
+	number int64
+}
+
+// Term is the newest one. It is over as soon as another broker writes; the next
+// write but a few seconds then begins another, see OnTakenBack.
+func (o *Offsets) Term() Term { return Term{o, o.table.Term()} }
+
+// OnTakenBack names the function that is called when another broker had the table and
+// this one has taken it back: Memberships and all offsets are read anew, Term is the
+// new one, and nothing is committed in it before f returns.
+func (o *Offsets) OnTakenBack(f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.takenBack = f
+}
+
 // Commit commits offsets of a group. It never blocks; concurrent commits of all
 // groups share one version. Offsets that have not changed are not written again
 // unless half of their retention is over.
-func (o *Offsets) Commit(group string, commits []Offset) *Wait {
+func (t Term) Commit(group string, commits []Offset) *Wait {
+	o := t.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var rows []row
@@ -175,7 +202,7 @@ func (o *Offsets) Commit(group string, commits []Offset) *Wait {
 		return join
 	}
 	// Changes are committed in order: the end of this one implies that of join.
-	wait := o.table.Put(rows...)
+	wait := o.table.PutIn(t.number, rows...)
 	for i := range rows {
 		o.pending[rows[i].key()] = pending{offset: rows[i].offset(), wait: wait}
 	}
@@ -243,12 +270,12 @@ func (o *Offsets) OfAnother(group, topic string, id [16]byte) bool {
 
 // KeepGroup keeps the membership record of a group (an encoded group.Record);
 // nil forgets it.
-func (o *Offsets) KeepGroup(group string, record []byte) *Wait {
+func (t Term) KeepGroup(group string, record []byte) *Wait {
 	if record == nil {
-		return o.table.Put(gone(key{group: group}))
+		return t.o.table.PutIn(t.number, gone(key{group: group}))
 	}
 	text := string(record)
-	return o.table.Put(row{GroupID: group, Kind: kindMembership, CommitTimestamp: time.Now().UnixMicro(), Membership: &text})
+	return t.o.table.PutIn(t.number, row{GroupID: group, Kind: kindMembership, CommitTimestamp: time.Now().UnixMicro(), Membership: &text})
 }
 
 // Memberships are the groups' newest membership records.
@@ -259,20 +286,22 @@ func (o *Offsets) Memberships() map[string][]byte {
 }
 
 // DeleteGroup forgets a group's offsets and membership.
-func (o *Offsets) DeleteGroup(group string) *Wait {
-	return o.forget(func(k key, _ Offset) bool { return k.group == group }, group)
+func (t Term) DeleteGroup(group string) *Wait {
+	return t.o.forget(func(k key, _ Offset) bool { return k.group == group }, group, func(rows ...row) *Wait {
+		return t.o.table.PutIn(t.number, rows...)
+	})
 }
 
 // DeleteOffsets forgets single partitions of a group.
 func (o *Offsets) DeleteOffsets(group, topic string, partitions []int32) *Wait {
 	return o.forget(func(k key, _ Offset) bool {
 		return k.group == group && k.topic == topic && slices.Contains(partitions, k.partition)
-	}, "")
+	}, "", o.table.Put)
 }
 
 // DeleteTopic forgets a topic's offsets in all groups.
 func (o *Offsets) DeleteTopic(topic string) *Wait {
-	return o.forget(func(k key, _ Offset) bool { return k.topic == topic }, "")
+	return o.forget(func(k key, _ Offset) bool { return k.topic == topic }, "", o.table.Put)
 }
 
 // Expire forgets the offsets that have outlived their retention: of groups without
@@ -298,11 +327,12 @@ func (o *Offsets) Expire(now time.Time, emptySince func(group string) (time.Time
 			since = offset.Committed
 		}
 		return now.Sub(since) >= o.options.Retention
-	}, "")
+	}, "", o.table.Put)
 }
 
-// forget deletes the offsets that match, and the membership of a group if one is named.
-func (o *Offsets) forget(match func(key, Offset) bool, membership string) *Wait {
+// forget deletes the offsets that match, and the membership of a group if one is
+// named, by put.
+func (o *Offsets) forget(match func(key, Offset) bool, membership string, put func(...row) *Wait) *Wait {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var rows []row
@@ -333,7 +363,7 @@ func (o *Offsets) forget(match func(key, Offset) bool, membership string) *Wait 
 			rows = append(rows, gone(k))
 		}
 	}
-	wait := o.table.Put(rows...)
+	wait := put(rows...)
 	for i := range rows {
 		// A commit that comes now must not be skipped for what is still to be seen.
 		o.pending[rows[i].key()] = pending{deleted: true, wait: wait}

@@ -44,11 +44,11 @@ func at(topic string, partition int32, offset int64) Offset {
 func TestCommittedOffsetsAndMembershipsSurviveARestart(t *testing.T) {
 	store := mem.New()
 	o := open(t, store, Options{})
-	done(t, o.Commit("g", []Offset{at("t", 0, 5), at("t", 1, 7)}))
-	done(t, o.Commit("g", []Offset{at("t", 0, 6)}))
-	done(t, o.Commit("h", []Offset{at("t", 0, 1)}))
-	done(t, o.KeepGroup("g", []byte(`{"generation":4}`)))
-	done(t, o.DeleteGroup("h"))
+	done(t, o.Term().Commit("g", []Offset{at("t", 0, 5), at("t", 1, 7)}))
+	done(t, o.Term().Commit("g", []Offset{at("t", 0, 6)}))
+	done(t, o.Term().Commit("h", []Offset{at("t", 0, 1)}))
+	done(t, o.Term().KeepGroup("g", []byte(`{"generation":4}`)))
+	done(t, o.Term().DeleteGroup("h"))
 	o.Close(t.Context())
 	o = open(t, store, Options{})
 	got, ok := o.Fetch("g", "t", [16]byte{1}, 0)
@@ -72,17 +72,17 @@ func TestCommittedOffsetsAndMembershipsSurviveARestart(t *testing.T) {
 
 func TestAnOffsetThatHasNotChangedIsNotWrittenAgain(t *testing.T) {
 	o := open(t, mem.New(), Options{})
-	done(t, o.Commit("g", []Offset{at("t", 0, 5)}))
+	done(t, o.Term().Commit("g", []Offset{at("t", 0, 5)}))
 	version := o.Version()
 	for range 10 {
-		done(t, o.Commit("g", []Offset{at("t", 0, 5)}))
+		done(t, o.Term().Commit("g", []Offset{at("t", 0, 5)}))
 	}
 	if o.Version() != version {
 		t.Errorf("version %d, was %d", o.Version(), version)
 	}
 	late := at("t", 0, 5)
 	late.Committed = late.Committed.Add(4 * 24 * time.Hour)
-	done(t, o.Commit("g", []Offset{late}))
+	done(t, o.Term().Commit("g", []Offset{late}))
 	if o.Version() == version {
 		t.Error("an old offset is not refreshed")
 	}
@@ -92,7 +92,7 @@ func TestTheTableRewritesItself(t *testing.T) {
 	store := mem.New()
 	o := open(t, store, Options{})
 	for i := range 500 {
-		done(t, o.Commit(fmt.Sprint("g", i%7), []Offset{at("t", int32(i%3), int64(i))}))
+		done(t, o.Term().Commit(fmt.Sprint("g", i%7), []Offset{at("t", int32(i%3), int64(i))}))
 	}
 	before := map[string][]Offset{}
 	for _, g := range o.Groups() {
@@ -115,11 +115,11 @@ func TestTheTableRewritesItself(t *testing.T) {
 
 func TestOffsetsOfAnEmptyGroupExpire(t *testing.T) {
 	o := open(t, mem.New(), Options{})
-	done(t, o.Commit("empty", []Offset{at("t", 0, 5)}))
-	done(t, o.Commit("alive", []Offset{at("t", 0, 5)}))
+	done(t, o.Term().Commit("empty", []Offset{at("t", 0, 5)}))
+	done(t, o.Term().Commit("alive", []Offset{at("t", 0, 5)}))
 	own := at("t", 0, 5)
 	own.Expires = time.Now().Add(time.Hour)
-	done(t, o.Commit("own", []Offset{own}))
+	done(t, o.Term().Commit("own", []Offset{own}))
 	emptySince := func(g string) (time.Time, bool) { return time.Time{}, g != "alive" }
 	for _, c := range []struct {
 		after time.Duration
@@ -134,11 +134,11 @@ func TestOffsetsOfAnEmptyGroupExpire(t *testing.T) {
 
 func TestConcurrentCommitsShareVersions(t *testing.T) {
 	o := open(t, mem.New(), Options{CommitInterval: 20 * time.Millisecond})
-	done(t, o.Commit("g", []Offset{at("t", 0, 1)}))
+	done(t, o.Term().Commit("g", []Offset{at("t", 0, 1)}))
 	before := o.Version()
 	var waits []*Wait
 	for i := range 200 {
-		waits = append(waits, o.Commit(fmt.Sprint("g", i), []Offset{at("t", 0, 2)}))
+		waits = append(waits, o.Term().Commit(fmt.Sprint("g", i), []Offset{at("t", 0, 2)}))
 	}
 	for _, w := range waits {
 		done(t, w)
@@ -150,9 +150,9 @@ func TestConcurrentCommitsShareVersions(t *testing.T) {
 
 func TestWhatFollowsADeletionOnItsWayIsWritten(t *testing.T) {
 	o := open(t, mem.New(), Options{CommitInterval: 20 * time.Millisecond})
-	done(t, o.Commit("g", []Offset{at("t", 0, 5)}))
-	deleted := o.DeleteGroup("g")
-	again := o.Commit("g", []Offset{at("t", 0, 5)}) // the same as is still to be seen
+	done(t, o.Term().Commit("g", []Offset{at("t", 0, 5)}))
+	deleted := o.Term().DeleteGroup("g")
+	again := o.Term().Commit("g", []Offset{at("t", 0, 5)}) // the same as is still to be seen
 	done(t, deleted)
 	done(t, again)
 	if got, ok := o.Fetch("g", "t", [16]byte{1}, 0); !ok || got.Offset != 5 {
@@ -168,8 +168,8 @@ func TestAnOffsetThatIsJustBeingCommittedDoesNotExpire(t *testing.T) {
 	o := open(t, mem.New(), Options{CommitInterval: 20 * time.Millisecond})
 	old := at("t", 0, 5)
 	old.Committed = time.Now().Add(-8 * 24 * time.Hour)
-	done(t, o.Commit("g", []Offset{old}))
-	committed := o.Commit("g", []Offset{at("t", 0, 6)})
+	done(t, o.Term().Commit("g", []Offset{old}))
+	committed := o.Term().Commit("g", []Offset{at("t", 0, 6)})
 	done(t, o.Expire(time.Now(), func(string) (time.Time, bool) { return time.Time{}, true }))
 	done(t, committed)
 	if got, ok := o.Fetch("g", "t", [16]byte{1}, 0); !ok || got.Offset != 6 {
@@ -181,21 +181,28 @@ func TestACommitThatFailedIsNotTakenForDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
 		a := open(t, store, Options{})
-		done(t, a.Commit("g", []Offset{at("t", 0, 5), at("t", 1, 5)}))
+		done(t, a.Term().Commit("g", []Offset{at("t", 0, 5), at("t", 1, 5)}))
 		b := open(t, store.Handle(), Options{})
-		done(t, b.Commit("g", []Offset{at("t", 0, 7)}))
+		done(t, b.Term().Commit("g", []Offset{at("t", 0, 7)}))
 		done(t, b.DeleteOffsets("g", "t", []int32{1}))
-		first, joined := a.Commit("g", []Offset{at("t", 0, 6)}), a.Commit("g", []Offset{at("t", 0, 6)})
+		first, joined := a.Term().Commit("g", []Offset{at("t", 0, 6)}), a.Term().Commit("g", []Offset{at("t", 0, 6)})
 		for _, w := range []*Wait{first, joined} {
 			if err := w.Get(t.Context()); !errors.Is(err, ErrFenced) {
 				t.Error("a fenced commit:", err)
 			}
 		}
-		if err := a.Commit("g", []Offset{at("t", 0, 6)}).Get(t.Context()); !errors.Is(err, ErrFenced) {
+		if err := a.Term().Commit("g", []Offset{at("t", 0, 6)}).Get(t.Context()); !errors.Is(err, ErrFenced) {
 			t.Error("the same once more:", err)
 		}
 		time.Sleep(4 * time.Second)
-		done(t, a.Commit("g", []Offset{at("t", 0, 6)}))
+		before := a.Term()
+		for range 2 { // the first has the table taken back
+			if err := before.Commit("g", []Offset{at("t", 0, 6)}).Get(t.Context()); !errors.Is(err, ErrFenced) {
+				t.Error("in the term before:", err)
+			}
+			time.Sleep(time.Second)
+		}
+		done(t, a.Term().Commit("g", []Offset{at("t", 0, 6)}))
 		if got := a.Group("g"); len(got) != 1 || got[0].Offset != 6 {
 			t.Errorf("after the table was taken back: %+v", got)
 		}

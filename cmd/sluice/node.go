@@ -27,7 +27,7 @@ type node struct {
 	metrics *prometheus.Registry
 	topics  *storage.Topics
 	offsets *offsets.Offsets
-	groups  *group.Manager // closed by the broker's Shutdown
+	groups  *broker.Groups // closed by the broker's Shutdown
 	broker  *broker.Broker
 
 	unlock func()
@@ -83,7 +83,7 @@ func damaged(err error, todo string) error {
 }
 
 // openGroups restores the groups as they were.
-func openGroups(s settings, b bounds, o *offsets.Offsets, log *slog.Logger) (*group.Manager, error) {
+func openGroups(s settings, b bounds, o *offsets.Offsets, log *slog.Logger) (*broker.Groups, error) {
 	return broker.NewGroups(group.Config{
 		MinSessionTimeout: s.minSessionTimeout, MaxSessionTimeout: s.maxSessionTimeout,
 		InitialRebalanceDelay: s.rebalanceDelay, MaxSize: s.maxGroupSize,
@@ -123,7 +123,7 @@ func (n *node) startExpiry(ctx context.Context) (stop func()) {
 
 func (n *node) expireAt(ctx context.Context, now time.Time) {
 	wait := n.offsets.Expire(now, func(name string) (time.Time, bool) {
-		info, known := n.groups.Info(name)
+		info, known := n.groups.Manager().Info(name)
 		if !known || info.ProtocolType == "" {
 			return time.Time{}, true // never had members: the time of the commit counts
 		}
@@ -138,9 +138,9 @@ func (n *node) expireAt(ctx context.Context, now time.Time) {
 		n.log.Warn("expired offsets stay until the next time", "error", err)
 		return
 	}
-	for _, info := range n.groups.Infos() {
+	for _, info := range n.groups.Manager().Infos() {
 		if info.State == group.Empty && len(n.offsets.Group(info.Group)) == 0 {
-			n.groups.Delete(ctx, info.Group) // refused if a member has come meanwhile
+			n.groups.Manager().Delete(ctx, info.Group) // refused if a member has come meanwhile
 		}
 	}
 }

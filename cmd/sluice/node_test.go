@@ -25,14 +25,14 @@ func TestOffsetsExpireWithTheirGroup(t *testing.T) {
 
 	now := time.Now()
 	for _, name := range []string{"left", "used"} {
-		wait := n.offsets.Commit(name, []offsets.Offset{{Topic: "orders", TopicID: [16]byte{1}, Offset: 7, Committed: now, TableVersion: -1}})
+		wait := n.offsets.Term().Commit(name, []offsets.Offset{{Topic: "orders", TopicID: [16]byte{1}, Offset: 7, Committed: now, TableVersion: -1}})
 		<-wait.Done()
 		if wait.Err() != nil {
 			t.Fatal(wait.Err())
 		}
 	}
-	n.groups.Adopt("left")
-	n.groups.Load([]group.Record{{Group: "used", ProtocolType: "consumer", Protocol: "range", Generation: 1, Leader: "m", Since: now,
+	n.groups.Manager().Adopt("left")
+	n.groups.Manager().Load([]group.Record{{Group: "used", ProtocolType: "consumer", Protocol: "range", Generation: 1, Leader: "m", Since: now,
 		Members: []group.RecordMember{{ID: "m", SessionTimeout: time.Hour, RebalanceTimeout: time.Hour}}}})
 
 	n.expireAt(t.Context(), now.Add(6*24*time.Hour))
@@ -43,10 +43,10 @@ func TestOffsetsExpireWithTheirGroup(t *testing.T) {
 	if got := n.offsets.Groups(); len(got) != 1 || got[0] != "used" {
 		t.Errorf("after eight days %v have offsets", got)
 	}
-	if _, known := n.groups.Info("left"); known {
+	if _, known := n.groups.Manager().Info("left"); known {
 		t.Error("a group of which nothing is left is still known")
 	}
-	if _, known := n.groups.Info("used"); !known {
+	if _, known := n.groups.Manager().Info("used"); !known {
 		t.Error("a group with a member is forgotten")
 	}
 }

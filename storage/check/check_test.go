@@ -62,7 +62,7 @@ var soundRoot = sync.OnceValues(func() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = committed.Commit("g", []offsets.Offset{{Topic: "t", TopicID: info.ID, Offset: 3, Committed: time.Now()}}).Get(ctx)
+	err = committed.Term().Commit("g", []offsets.Offset{{Topic: "t", TopicID: info.ID, Offset: 3, Committed: time.Now()}}).Get(ctx)
 	if err != nil {
 		return nil, err
 	}

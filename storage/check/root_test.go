@@ -80,7 +80,7 @@ func TestAnOffsetBeyondItsTopicIsOdd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = committed.Commit("g", []offsets.Offset{
+	err = committed.Term().Commit("g", []offsets.Offset{
 		{Topic: "t", TopicID: info.ID, Offset: 5, Committed: time.Now()},
 		{Topic: "t", TopicID: info.ID, Partition: 3, Committed: time.Now()},
 		{Topic: "t", TopicID: [16]byte{1}, Partition: 4, Offset: 7, Committed: time.Now()}, // of another incarnation

@@ -38,7 +38,8 @@ type Options struct {
 
 // Table is an open table. Safe for concurrent use. If another broker takes it
 // over, writes fail with delta.ErrFenced for a while (lostFor); then the next
-// one takes it back, after reading what the other wrote.
+// one takes it back, after reading what the other wrote. Each time from a take-over
+// to the next is a term.
 type Table[K comparable, R any] struct {
 	form    Form[K, R]
 	store   object.Store
@@ -54,6 +55,7 @@ type Table[K comparable, R any] struct {
 	state     map[K]*R
 	sequence  int64 // the last one given out
 	lead      *lead[R]
+	term      int64        // counts the leads
 	lost      time.Time    // when the lead was lost, or could not be taken back; zero if we lead
 	returning bool         // the table is being taken back
 	waiting   []*change[R] // for that, in order
@@ -170,6 +172,7 @@ func (t *Table[K, R]) begin(l *lead[R], epoch int64, state map[K]*R, last int64)
 	}
 	l.epoch, l.taken = epoch, true
 	t.lead, t.state, t.sequence = l, state, last
+	t.term++
 	return nil
 }
 
@@ -247,8 +250,27 @@ func (t *Table[K, R]) load(ctx context.Context, log *delta.Log, snap *delta.Snap
 }
 
 // Put commits rows, each of which takes the place of its key's, in the order of
-// the calls. It never blocks; the state shows them once they are committed.
-func (t *Table[K, R]) Put(rows ...R) *Wait {
+// the calls. It never blocks; the state shows them once they are committed. It may
+// wait for the table to be taken back: what it says must hold whatever another
+// broker has written.
+func (t *Table[K, R]) Put(rows ...R) *Wait { return t.put(anyTerm, rows) }
+
+// PutIn is a Put of what was decided by the state of a term. Later it fails with
+// delta.ErrFenced, lest it undo what another broker has written since; but it does
+// have the table taken back.
+func (t *Table[K, R]) PutIn(term int64, rows ...R) *Wait { return t.put(term, rows) }
+
+// Term is the newest term, from 1; whether it is over is not known before a write.
+func (t *Table[K, R]) Term() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.term
+}
+
+// anyTerm is no term's number.
+const anyTerm = 0
+
+func (t *Table[K, R]) put(term int64, rows []R) *Wait {
 	w := &Wait{done: make(chan struct{})}
 	if len(rows) == 0 {
 		w.end(nil)
@@ -260,15 +282,19 @@ func (t *Table[K, R]) Put(rows ...R) *Wait {
 	switch {
 	case t.closed:
 		w.end(delta.ErrStopping)
-	case t.returning && len(t.waiting) < maxWaiting:
+	case t.returning && term == anyTerm && len(t.waiting) < maxWaiting:
 		t.waiting = append(t.waiting, c)
-	case t.lost.IsZero():
+	case t.lost.IsZero() && (term == anyTerm || term == t.term):
 		t.append(c)
-	case t.returning || time.Since(t.lost) < lostFor:
+	case t.lost.IsZero() || t.returning || time.Since(t.lost) < lostFor:
 		w.end(delta.ErrFenced)
 	default:
+		if term == anyTerm {
+			t.waiting = append(t.waiting, c)
+		} else {
+			w.end(delta.ErrFenced)
+		}
 		t.returning = true
-		t.waiting = append(t.waiting, c)
 		t.group.Go(t.takeBack)
 	}
 	return w
@@ -358,7 +384,8 @@ func (t *Table[K, R]) Each(f func(K, *R)) {
 
 // OnChange names the function that hears of rows as they are committed, in order,
 // one call at a time. all says that rows are all there are: the table was taken back
-// from another broker, and what is not among them is gone. Set it before the first Put.
+// from another broker, and what is not among them is gone; nothing of the new term is
+// committed before that call returns. Set it before the first Put.
 func (t *Table[K, R]) OnChange(f func(rows []R, all bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
