@@ -153,6 +153,9 @@ const (
 	quietPart = 4
 	// eagerPart of the interval must have passed before an eager pool is closed.
 	eagerPart = 5
+	// stalledPart of it must have passed before a pool is closed whose senders are all
+	// stalled, if it is not worthAVersion.
+	stalledPart = 2
 	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
 	// whatever the interval: three of the Java client's batches, whose window is five.
 	worthAVersion = 48 << 10
@@ -258,7 +261,7 @@ func (c *Committer[T]) Append(item T, bytes int, from Sender) error {
 	p.add(item, bytes, from, time.Now())
 	// run is woken for what may change its mind only: a pool that begins, is full, or
 	// whose last sender has stalled.
-	if c.wanted || before < c.options.PoolBytes && p.bytes >= c.options.PoolBytes || p.stalled() {
+	if c.wanted || before < c.options.PoolBytes && p.bytes >= c.options.PoolBytes || p.free == 0 {
 		c.wanted = false
 		select {
 		case c.wake <- struct{}{}:
@@ -490,23 +493,28 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	if wait <= 0 {
 		return 0
 	}
-	if p.stalled() && c.isAnother(p) {
+	if p.free == 0 && p.bytes >= worthAVersion && c.isAnother(p) {
 		if len(c.snap.Tombstones) < burstTombstones {
 			return 0
 		}
 		return max(0, interval/eagerPart-now.Sub(c.closedAt))
 	}
-	// All its producers wait for their answers and have gone quiet, and nothing is
-	// under way that could release others: company will not come.
-	if p.eager && len(p.items) > 0 && len(c.sealed) == 0 && c.put == nil {
+	if len(p.items) == 0 || len(c.sealed) > 0 || c.put != nil {
+		return wait
+	}
+	// All its producers wait for their answers and have gone quiet, or are stalled, and
+	// nothing is under way that could release others: company will not come.
+	if p.eager {
 		silence := quiet
 		if p.free > 0 {
 			silence = max(quiet, min(quietFree, interval/quietPart))
 		}
-		early := max(interval/eagerPart-now.Sub(c.closedAt), silence-now.Sub(p.last))
-		return max(0, min(wait, early))
+		wait = min(wait, max(interval/eagerPart-now.Sub(c.closedAt), silence-now.Sub(p.last)))
 	}
-	return wait
+	if p.free == 0 {
+		wait = min(wait, interval/stalledPart-now.Sub(c.closedAt))
+	}
+	return max(0, wait)
 }
 
 // isAnother reports whether a pool whose senders are stalled should follow those that

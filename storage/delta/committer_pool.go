@@ -65,9 +65,6 @@ func (p *pool[T]) answered(senders map[uint64]bool) {
 	}
 }
 
-// stalled reports whether all its senders are, and it is worth a version of its own.
-func (p *pool[T]) stalled() bool { return p.bytes >= worthAVersion && p.free == 0 }
-
 // seal closes the filling pool (c.mu is held) and starts its encoding and upload.
 func (c *Committer[T]) seal(now time.Time, due bool) {
 	s := &sealed[T]{pool: c.filling, due: due}

@@ -214,6 +214,20 @@ func TestAProducerWhoseWindowIsFullIsCommittedAsFastAsTheStoreTakesIt(t *testing
 	})
 }
 
+func TestAProducerWhoseWindowIsFullOfLittleWaitsForHalfTheInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
+		store.SetFaults(slow(time.Millisecond, time.Millisecond))
+		sent := producer{l, 1, 5, 100}.run(time.Second)
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if _, versions := l.count(); versions < 38 || versions > 42 {
+			t.Errorf("%d versions in 1 s, want one each 25 ms", versions)
+		}
+	})
+}
+
 func TestASenderStalledByACommitUnderWayMaySendMoreWhenThatIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
@@ -284,20 +298,6 @@ func TestATableThatNamesTooManyRemovedFilesGetsFewerVersions(t *testing.T) {
 		l.inOrder(sent)
 		if _, versions := l.count(); versions > 105 {
 			t.Errorf("%d versions in 1 s, want one each 10 ms", versions)
-		}
-	})
-}
-
-func TestAFullWindowOfFewBytesIsNotWorthAVersion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := mem.New()
-		l := startLedger(t, store, CommitterOptions{Interval: every(50 * time.Millisecond)})
-		store.SetFaults(slow(time.Millisecond, time.Millisecond))
-		sent := producer{l, 1, 5, 1 << 10}.run(time.Second)
-		l.Close(t.Context())
-		l.inOrder(sent)
-		if _, versions := l.count(); versions > 22 {
-			t.Errorf("%d versions in 1 s, want one each 50 ms", versions)
 		}
 	})
 }
