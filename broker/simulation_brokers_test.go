@@ -45,12 +45,18 @@ type simLife struct {
 	conns   map[net.Conn]struct{}
 }
 
-// start starts the broker unless it is up; it tries until the store lets it.
+// start starts the broker unless it is up; it tries until the store lets it, or what
+// is in the store never will.
 func (n *simNode) start() {
 	if n.alive() != nil {
 		return
 	}
+	began := time.Now()
 	for try := 1; ; try++ {
+		if time.Since(began) > simPatience {
+			n.s.problem("broker %d can not be started for %v", n.number, simPatience)
+			return
+		}
 		if try > 10 {
 			n.trouble(0) // an operator looks after it
 		}

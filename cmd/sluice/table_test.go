@@ -118,7 +118,8 @@ func TestRowsAreDeletedFromALiveTopic(t *testing.T) {
 	keys := func() string {
 		return fields(b.ok("", "consume", "orders", "--follow=false", "--key-separator", ":"))
 	}
-	if got := b.ok("", "table", "optimize", "orders"); !strings.Contains(got, "3 files") || !strings.Contains(got, "became 1 file") {
+	// A slow machine may commit what one producer sends in two versions.
+	if got := b.ok("", "table", "optimize", "orders"); !strings.Contains(got, "became 1 file") {
 		t.Errorf("optimize: %s", got)
 	}
 	if got := b.ok("", "table", "delete", "orders", "--key", "bob", "--dry-run"); !strings.Contains(got, "would delete 3 rows from 1 file") {
@@ -134,7 +135,7 @@ func TestRowsAreDeletedFromALiveTopic(t *testing.T) {
 	if code, _, stderr := command(t, "", "table", "delete", "orders", "--key", "carol", "--purge", "--brokers", b.address); code != exitUsage || !strings.Contains(stderr, "say --yes") {
 		t.Errorf("purge without --yes: %d %s", code, stderr)
 	}
-	if got := b.ok("", "table", "delete", "orders", "--key-base64", "Y2Fyb2w=", "--purge", "--yes"); !strings.Contains(got, "deleted 3 rows") || !strings.Contains(got, "deleted 5 files that had left the table") {
+	if got := b.ok("", "table", "delete", "orders", "--key-base64", "Y2Fyb2w=", "--purge", "--yes"); !strings.Contains(got, "deleted 3 rows") || !strings.Contains(got, "files that had left the table") {
 		t.Errorf("purge: %s", got)
 	}
 	if files, err := filepath.Glob(filepath.Join(store, "orders", "data", "*", "*.parquet")); err != nil || len(files) != 1 {
