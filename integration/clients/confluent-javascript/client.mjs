@@ -134,4 +134,5 @@ async function admin (brokers, topic, groupId) {
 
 const [command, ...rest] = process.argv.slice(2)
 await { create, produce, read, consume, admin }[command](...rest)
-process.exit(0)
+// Not before the pipe has taken all: exit drops the rest.
+process.stdout.write('', () => process.exit(0))

@@ -164,4 +164,5 @@ async function admin (kafka, topic, groupId) {
 const [command, brokers, ...rest] = process.argv.slice(2)
 await { create, produce, read, consume, admin }[command](
   new Kafka({ brokers: brokers.split(','), logLevel: logLevel.WARN }), ...rest)
-process.exit(0)
+// Not before the pipe has taken all: exit drops the rest.
+process.stdout.write('', () => process.exit(0))
