@@ -34,8 +34,8 @@ type tickAt struct {
 
 // The measures of a chart, in pixels.
 const (
-	width, height           = 860, 480
-	left, right, top, under = 78, 230, 48, 58
+	width, height           = 920, 480
+	left, right, top, under = 78, 290, 48, 58
 )
 
 var colours = []string{"#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#6940a5", "#9b9a97", "#e03e3e", "#64473a"}
