@@ -33,7 +33,7 @@ func TestATableIsDescribedWithAndWithoutABroker(t *testing.T) {
 			t.Errorf("table describe lacks %q:\n%s", want, got)
 		}
 	}
-	if got := fields(b.ok("", "table", "history", "orders")); !strings.Contains(got, "WRITE 1 0 3 ") || !strings.HasSuffix(got, "CREATE TABLE 0 0 0 0 "+engine()) {
+	if got := fields(b.ok("", "table", "history", "orders")); !strings.Contains(got, "WRITE 1 0 ") || !strings.HasSuffix(got, "CREATE TABLE 0 0 0 0 "+engine()) {
 		t.Errorf("table history: %s", got)
 	}
 	if got := b.ok("", "table", "history", "orders", "--limit", "1", "--json"); strings.Count(got, `"version"`) != 1 {
