@@ -40,7 +40,7 @@ type Preamble struct {
 // Errors: io.EOF if r ends before the first byte (the peer is done),
 // io.ErrUnexpectedEOF if within, ErrFrameTooLarge, ErrBadFrame, else r's own.
 func ReadPreamble(r io.Reader, maxSize int) (Preamble, error) {
-	size, err := readSize(r, minRequest, maxSize)
+	size, err := readSize(r, maxSize)
 	if err != nil {
 		return Preamble{}, err
 	}
@@ -66,31 +66,15 @@ func (p Preamble) ReadRest(r io.Reader) ([]byte, error) {
 	return readRest(r, frame, keyLen, p.Size)
 }
 
-// ReadToken reads a frame that is not a request: the tokens that follow a
-// SaslHandshake v0, and may be empty. Errors are those of ReadPreamble.
-func ReadToken(r io.Reader, maxSize int) ([]byte, error) {
-	size, err := readSize(r, 0, maxSize)
-	if err != nil {
-		return nil, err
-	}
-	return readRest(r, make([]byte, min(size, firstChunk)), 0, size)
-}
-
-// AppendToken appends a frame that is not a response: the answer to a token.
-func AppendToken(dst, token []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(token)))
-	return append(dst, token...)
-}
-
 // readSize reads a frame's size and checks it.
-func readSize(r io.Reader, least, most int) (int, error) {
+func readSize(r io.Reader, most int) (int, error) {
 	var b [sizeLen]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {
 		return 0, err // io.EOF only if nothing was read
 	}
 	size := int(int32(binary.BigEndian.Uint32(b[:])))
 	switch {
-	case size < least:
+	case size < minRequest:
 		return 0, fmt.Errorf("%w: size %d", ErrBadFrame, size)
 	case size > most:
 		return 0, fmt.Errorf("%w: %d bytes, limit %d", ErrFrameTooLarge, size, most)

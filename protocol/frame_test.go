@@ -109,16 +109,3 @@ func TestAClaimedSizeIsNotAllocatedBeforeItArrives(t *testing.T) {
 		}
 	}
 }
-
-func TestTokensMayBeShortOrEmpty(t *testing.T) {
-	for _, token := range []string{"", "\x00user\x00secret"} {
-		r := bytes.NewReader(append(AppendToken(nil, []byte(token)), "next"...))
-		got, err := ReadToken(r, 100)
-		if err != nil || string(got) != token || r.Len() != 4 {
-			t.Errorf("%q, %v", got, err)
-		}
-	}
-	if _, err := ReadToken(bytes.NewReader(AppendToken(nil, make([]byte, 101))), 100); !errors.Is(err, ErrFrameTooLarge) {
-		t.Error(err)
-	}
-}

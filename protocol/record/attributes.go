@@ -29,20 +29,6 @@ func (c Codec) String() string {
 // Known reports whether c is one of the five codecs.
 func (c Codec) Known() bool { return c >= None && c <= Zstd }
 
-// ParseCodec returns the codec of a name: none (or uncompressed), gzip,
-// snappy, lz4, zstd. Other names yield ErrCodec.
-func ParseCodec(name string) (Codec, error) {
-	if name == "uncompressed" { // the word of compression.type
-		return None, nil
-	}
-	for i, s := range codecNames {
-		if s == name {
-			return Codec(i), nil
-		}
-	}
-	return None, fmt.Errorf("%w: %q", ErrCodec, name)
-}
-
 // A TimestampType says whose clock a batch's timestamps are of. Its numbers
 // are those of the timestampType column and of Spark's Kafka source.
 type TimestampType int8

@@ -318,14 +318,6 @@ func TestUnknownCodecs(t *testing.T) {
 	if _, err := c.Compress(nil, 7, nil); !errors.Is(err, ErrCodec) {
 		t.Error(err)
 	}
-	if _, err := ParseCodec("brotli"); !errors.Is(err, ErrCodec) {
-		t.Error(err)
-	}
-	for _, codec := range codecs {
-		if got, err := ParseCodec(codec.String()); got != codec || err != nil {
-			t.Error(codec, got, err)
-		}
-	}
 	if Codec(6).String() != "codec(6)" {
 		t.Error(Codec(6))
 	}

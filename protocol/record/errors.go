@@ -6,7 +6,7 @@ import (
 )
 
 // An Error is a reason to refuse a batch. Each is a sentinel: test with
-// errors.Is, or take the Kafka error code of any error with Code.
+// errors.Is, or take the Kafka error code with errors.AsType.
 type Error struct {
 	Code int16 // Kafka protocol error code
 	text string
@@ -41,21 +41,6 @@ var (
 	// fetch response expects it at the end, Check reports ErrInvalid instead.
 	ErrTruncated = &Error{87, "truncated batch"}
 )
-
-// unknownServerError is Kafka's UNKNOWN_SERVER_ERROR.
-const unknownServerError = -1
-
-// Code returns the Kafka error code of err: 0 for nil, -1
-// (UNKNOWN_SERVER_ERROR) for an error that is not of this package.
-func Code(err error) int16 {
-	if err == nil {
-		return 0
-	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
-	}
-	return unknownServerError
-}
 
 // A RecordError says which record of a batch makes it invalid.
 type RecordError struct {

@@ -47,7 +47,7 @@ func FuzzCheck(f *testing.F) {
 		var d Decompressor
 		c, err := Check(in, Rules{MaxBody: 1 << 20}, &d)
 		if err != nil {
-			if code := Code(err); code <= 0 {
+			if code(err) <= 0 {
 				t.Fatalf("%v has no code", err)
 			}
 			return

@@ -23,32 +23,6 @@ func FileName(path string) string {
 	return name
 }
 
-// EncodePath is the path of an action for a file of the given name relative to
-// the table: the reverse of FileName.
-func EncodePath(name string) string {
-	plain := true
-	for i := 0; i < len(name) && plain; i++ {
-		plain = isPlain(name[i])
-	}
-	if plain {
-		return name
-	}
-	var b strings.Builder
-	for i := 0; i < len(name); i++ {
-		if c := name[i]; isPlain(c) {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
-
-// isPlain reports the bytes that stand for themselves in a path.
-func isPlain(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~/=", c) >= 0
-}
-
 // DataKey is the object key of a data file, given the path of its action:
 // relative, percent-encoded, or an absolute URI into the table. A path that
 // leads out of the table's folder (a shallow clone's) is ErrUnsupported; a name

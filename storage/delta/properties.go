@@ -82,18 +82,3 @@ func ParseInterval(text string) (time.Duration, error) {
 	}
 	return sum, nil
 }
-
-// FormatInterval writes a duration for a table property, in the largest unit
-// that fits. The word is needed: delta-rs refuses an interval without it.
-func FormatInterval(d time.Duration) string {
-	for _, unit := range []string{"day", "hour", "minute", "second", "millisecond"} {
-		if size := intervalUnits[unit]; d%size == 0 {
-			n := int64(d / size)
-			if n != 1 {
-				unit += "s"
-			}
-			return "interval " + strconv.FormatInt(n, 10) + " " + unit
-		}
-	}
-	return "interval " + strconv.FormatInt(d.Microseconds(), 10) + " microseconds"
-}

@@ -145,16 +145,6 @@ func TestIntervals(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
-	for d, want := range map[time.Duration]string{
-		day: "interval 1 day", 36 * time.Hour: "interval 36 hours", 90 * time.Second: "interval 90 seconds",
-		1500 * time.Microsecond: "interval 1500 microseconds", 0: "interval 0 days",
-	} {
-		got := FormatInterval(d)
-		back, err := ParseInterval(got)
-		if got != want || err != nil || back != d {
-			t.Errorf("%v: %q, back %v, %v", d, got, back, err)
-		}
-	}
 	m := Metadata{Configuration: map[string]string{PropertyLogRetention: "nonsense"}}
 	if m.LogRetention() != 30*day || m.DeletedFileRetention() != 7*day {
 		t.Error(m.LogRetention(), m.DeletedFileRetention())
@@ -184,11 +174,6 @@ func TestPathsBecomeKeys(t *testing.T) {
 		}
 		if err != nil && !errors.Is(err, ErrUnsupported) && !errors.Is(err, object.ErrBadKey) {
 			t.Errorf("%q: %v", path, err)
-		}
-	}
-	for name, want := range map[string]string{"data/a-b_c=1.parquet": "data/a-b_c=1.parquet", "a b%é": "a%20b%25%C3%A9"} {
-		if got := EncodePath(name); got != want || FileName(got) != name {
-			t.Errorf("%q: %q", name, got)
 		}
 	}
 }

@@ -34,10 +34,3 @@ func (w *Wait) end(err error) {
 	w.err = err
 	close(w.done)
 }
-
-// Failed is a Wait that has ended with err.
-func Failed(err error) *Wait {
-	w := &Wait{done: make(chan struct{})}
-	w.end(err)
-	return w
-}
