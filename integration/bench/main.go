@@ -39,13 +39,14 @@ func main() {
 	flag.DurationVar(&o.measured, "duration", 8*time.Second, "how long each load is measured")
 	flag.DurationVar(&o.warm, "warm-up", 3*time.Second, "how long each load runs before")
 	flag.DurationVar(&o.article, "article", 60*time.Second, "how long the article's load is measured (270s in the article)")
+	flag.DurationVar(&o.sustained, "sustained", 5*time.Minute, "how long 1,000,000 records/s are kept up")
 	short := flag.Bool("short", false, "a second each, to see whether it works")
 	flag.BoolVar(&o.report, "report", false, "measure nothing, write tables and plots from the results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *short {
-		o.times = times{time.Second, time.Second, time.Second}
+		o.times = times{time.Second, time.Second, time.Second, time.Second}
 	}
 	var err error
 	if o.run, err = regexp.Compile(*pattern); err == nil {

@@ -36,7 +36,7 @@ type cores struct {
 }
 
 // times are how long a load runs.
-type times struct{ warm, measured, article time.Duration }
+type times struct{ warm, measured, article, sustained time.Duration }
 
 // stepTimeout bounds what a step takes beside its load: preparations, reading what is
 // left, all of it on a broker that does not keep up.
@@ -53,9 +53,9 @@ func (w *workshop) measure(ctx context.Context, bed bed, b *broker, s step, topi
 		}
 	}
 	args := strings.Fields(strings.NewReplacer("TOPIC", topic, "SECONDS", t.measured.String(), "WARM", t.warm.String(),
-		"ARTICLE", t.article.String(), "LONG", (4 * t.measured).String(), "OPEN", bed.open).Replace(s.args))
+		"ARTICLE", t.article.String(), "SUSTAINED", t.sustained.String(), "LONG", (4 * t.measured).String(), "OPEN", bed.open).Replace(s.args))
 	command := append([]string{"bench"}, args...)
-	ctx, cancel := context.WithTimeout(ctx, t.warm+5*t.measured+t.article+stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.warm+5*t.measured+t.article+t.sustained+stepTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, w.sluice, append(command, "--json", "--brokers", b.address,
 		"--name", bed.title, "--pid", strconv.Itoa(b.cmd.Process.Pid), "--metrics", b.metrics)...)

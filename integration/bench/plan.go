@@ -19,9 +19,9 @@ type load struct {
 	steps []step
 }
 
-// step is a run of `sluice bench`. In args, TOPIC, SECONDS, WARM, ARTICLE, LONG (four
-// times SECONDS: with 1,000 topics and 100 puts/s each has its turn after 20 s) and OPEN
-// (the flags of the bed) are filled in.
+// step is a run of `sluice bench`. In args, TOPIC, SECONDS, WARM, ARTICLE, SUSTAINED,
+// LONG (four times SECONDS: with 1,000 topics and 100 puts/s each has its turn after 20 s)
+// and OPEN (the flags of the bed) are filled in.
 type step struct {
 	name, args string
 	// merge merges the topic's files first, to files as large as the broker's own
@@ -57,6 +57,9 @@ var plan = []group{
 	}, false, []load{atRate(10_000, 18)}},
 	{"article", "The article's load", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
 		article(10_000), article(250_000),
+	}},
+	{"sustained", "1,000,000 records/s for minutes", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
+		one("open-1000000", "open --rate 1000000 --size 18 --warm-up WARM --duration SUSTAINED"),
 	}},
 	{"topics", "1,000 topics of 10 records/s each", []bed{
 		{"puts-100", "100 puts/s", "", onMinIO("sluice.store.puts.per.second=100")},
