@@ -146,6 +146,66 @@ func TestADeletionThatGotNoFurtherThanTheTableIsCompleted(t *testing.T) {
 	}
 }
 
+// Somebody has removed the folder of a topic, by hand or by a rule of the bucket. What the
+// catalogue still names can be deleted, and made anew, whether or not it is open.
+func TestATopicWhoseTableSomebodyHasRemovedCanBeDeleted(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			store := mem.New()
+			r := start(t, store, Options{})
+			topic := r.create("t", 1)
+			mustAppend(t, topic, 0, "old")
+			if !open {
+				r.Close(t.Context())
+				r = start(t, store, Options{})
+			}
+			empty(t, store, "t/")
+			if err := r.Delete(t.Context(), "t", [16]byte{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := r.Lookup("t"); ok {
+				t.Error("it is listed")
+			}
+			if open {
+				if result := await(t, topic.Append(0, produced(nil, "late"), eager)); !errors.Is(result.Err, ErrUnknownTopic) {
+					t.Error("an append to it:", result.Err)
+				}
+			}
+			if there, err := r.env.newLog("t").Exists(t.Context()); there || err != nil {
+				t.Error("its log has begun again:", err)
+			}
+			if err := r.Delete(t.Context(), "t", [16]byte{}); !errors.Is(err, ErrUnknownTopic) {
+				t.Error("deleted again:", err)
+			}
+			if base := mustAppend(t, r.create("t", 1), 0, "new"); base != 0 {
+				t.Error("the new topic begins at", base)
+			}
+			r.Close(t.Context())
+		})
+	}
+}
+
+// With a part of its log left a table is damaged, and not gone: what is left may be all
+// that somebody has of it.
+func TestATopicWhoseTableIsDamagedIsNotDeleted(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{})
+	r.damaged = true
+	mustAppend(t, r.create("t", 1), 0, "x")
+	r.Close(t.Context())
+	r = start(t, store, Options{})
+	r.damaged = true
+	if _, err := store.Delete(t.Context(), delta.EntryKey("t", 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete(t.Context(), "t", [16]byte{}); !errors.Is(err, ErrStopped) {
+		t.Error(err)
+	}
+	if _, ok := r.Lookup("t"); !ok {
+		t.Error("it is not listed any more")
+	}
+}
+
 func TestPartitionsThatOnlyTheTableKnowsAreFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()

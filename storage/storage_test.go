@@ -206,6 +206,22 @@ func checkTable(t *testing.T, store object.Store, topic string, want map[int32]m
 	}
 }
 
+// empty removes all objects of a folder, as an operator may.
+func empty(t *testing.T, store object.Store, folder string) {
+	t.Helper()
+	var keys []string
+	_, err := object.All(t.Context(), store, object.ListRequest{Prefix: folder}, func(i object.Info) error {
+		keys = append(keys, i.Key)
+		return nil
+	})
+	if err == nil {
+		_, err = store.Delete(t.Context(), keys...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatIsAppendedIsReadFromTheTailAndFromTheTable(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{})
@@ -413,14 +429,7 @@ func TestTheCatalogueFindsTopicsThatItDoesNotKnow(t *testing.T) {
 	mustAppend(t, r.create("known", 1), 0, "x")
 	r.Close(t.Context())
 	// As if the broker had been killed before it could write the catalogue.
-	var keys []string
-	if _, err := object.All(t.Context(), store, object.ListRequest{Prefix: cataloguePath}, func(i object.Info) error {
-		keys = append(keys, i.Key)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	store.Delete(t.Context(), keys...)
+	empty(t, store, cataloguePath+"/")
 	r = start(t, store, Options{})
 	if got := consume(t, r.topic("known"), 0, 0); len(got) != 1 {
 		t.Fatal(got)

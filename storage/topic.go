@@ -107,7 +107,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	var tail []*delta.Entry
 	snap, err := log.Open(ctx, func(e *delta.Entry) { tail = append(tail, e) })
 	if errors.Is(err, delta.ErrNoTable) {
-		return nil, fmt.Errorf("%w: the table of %s is not in the store any more, or neither its version 0 nor a whole checkpoint is: put it back as it was, and it goes on", ErrStopped, info.Name)
+		return nil, fmt.Errorf("%w: the table of %s is not in the store any more, or neither its version 0 nor a whole checkpoint is: put it back as it was, and it goes on, or delete the topic", ErrStopped, info.Name)
 	}
 	if err != nil {
 		return nil, storeError(unsupported(err))
@@ -509,6 +509,15 @@ func (t *Topic) end(reason error) {
 	}
 	t.uncount()
 	t.closed(reason)
+}
+
+// abandon ends a topic whose table is gone: nothing more is committed. One entry may be
+// on its way.
+func (t *Topic) abandon() {
+	t.end(t.errDeleted())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = t.committer.Close(ctx) // what is pending fails
 }
 
 // close commits what is pending and ends the topic.

@@ -377,7 +377,9 @@ func sameMetricName(a, b string) bool {
 
 // Delete deletes a topic: a commit that takes all files out of its table and
 // marks it, so that nothing late can revive it. Its data files are deleted
-// then. id may be zero; otherwise only that incarnation is deleted.
+// then. id may be zero; otherwise only that incarnation is deleted. Where somebody
+// has removed the table from the store, what is left of the topic is its row in the
+// catalogue, which is marked.
 func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 	release, err := ts.reserve(ctx, name)
 	if err != nil {
@@ -387,6 +389,13 @@ func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 	info, ok := ts.Lookup(name)
 	if !ok || id != [16]byte{} && id != info.ID {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	there, err := ts.env.newLog(name).Exists(ctx)
+	if err != nil {
+		return storeError(err)
+	}
+	if !there {
+		return ts.deleteVanished(ctx, info)
 	}
 	t, err := ts.Topic(ctx, name)
 	if errors.Is(err, ErrUnknownTopic) { // a deletion got no further than the table
@@ -405,6 +414,21 @@ func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 		return storeError(err)
 	}
 	ts.env.log.Info("topic deleted", "topic", name)
+	return nil
+}
+
+// deleteVanished deletes a topic that has no log in the store any more; its name is
+// reserved. If the topic is open here it ends first, and what is pending fails: an entry
+// put now would be the beginning of a log that nobody can read.
+func (ts *Topics) deleteVanished(ctx context.Context, info TopicInfo) error {
+	if t, err := ts.Topic(ctx, info.Name); err == nil {
+		t.abandon()
+	}
+	if err := ts.catalogue.Put(deletedRow(info.Name, info)).Get(ctx); err != nil {
+		return storeError(err)
+	}
+	ts.env.log.Warn("a topic is deleted whose table somebody had removed from the store: only the catalogue still named it",
+		"topic", info.Name, "table", ts.env.tableURL(info.Name))
 	return nil
 }
 

@@ -52,6 +52,16 @@ func (l *Log) create(ctx context.Context, e *Entry) (*Snapshot, error) {
 	return s, nil
 }
 
+// Exists reports whether the table has a log: an entry or a checkpoint of whatever version,
+// readable or not. It costs one LIST.
+func (l *Log) Exists(ctx context.Context) (bool, error) {
+	entry, others, _, err := l.begun(ctx)
+	if err != nil {
+		return false, fmt.Errorf("list log of %s: %w", l.table, err)
+	}
+	return entry || others, nil
+}
+
 // begun reports whether the log has the entry of version 0, and whether it has others
 // or checkpoints.
 func (l *Log) begun(ctx context.Context) (entry, others bool, now time.Time, err error) {
