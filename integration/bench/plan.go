@@ -61,11 +61,12 @@ var plan = []group{
 	{"sustained", "1,000,000 records/s for minutes", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
 		one("open-1000000", "open --rate 1000000 --size 18 --warm-up WARM --duration SUSTAINED"),
 	}},
+	// With five requests in flight one client of 1,000 topics would measure its own window.
 	{"topics", "1,000 topics of 10 records/s each", []bed{
 		{"puts-100", "100 puts/s", "", onMinIO("sluice.store.puts.per.second=100")},
 		{"puts-500", "500 puts/s", "", onMinIO("sluice.store.puts.per.second=500")},
 		{"puts-1000", "1,000 puts/s", "", onMinIO("sluice.store.puts.per.second=1000")},
-	}, false, []load{one("topics-1000", "open --topics 1000 --rate 10000 --size 100 --warm-up SECONDS --duration LONG")}},
+	}, false, []load{one("topics-1000", "open --client open --topics 1000 --rate 10000 --size 100 --warm-up SECONDS --duration LONG")}},
 	{"partitions", "100 partitions in one topic", []bed{{"minio", "Sluice, MinIO", "", onMinIO()}}, false, []load{
 		one("partitions-100", "open --partitions 100 --rate 100000 --size 100"+timing),
 	}},

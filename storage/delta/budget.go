@@ -8,29 +8,39 @@ import (
 // Budget is a broker's allowance of puts per second, shared by all its tables:
 // on a cloud store puts are the bill, on a small one they are the throughput.
 // A table may burst after idleness; under pressure its sustained versions follow
-// its share of the bytes. A nil *Budget allows everything. Safe for concurrent use.
+// its share of the bytes, and who may have one waits for its turn: first come, first
+// served. (Who asked again when it might be granted would wait twice as long at the
+// median, and some several times.) A nil *Budget allows everything. Safe for
+// concurrent use.
 type Budget struct {
-	mu     sync.Mutex
-	rate   float64 // puts per second
-	tokens float64 // puts that may be made now, at most one second's worth
-	last   time.Time
-	bytes  average // bytes per second of all tables
+	mu   sync.Mutex
+	rate float64 // puts per second
+	// next is the turn of who asks next: before now by what was saved up, savedMost at
+	// most, or behind it by those who wait.
+	next  time.Time
+	bytes average // bytes per second of all tables
 }
 
-// putsPerVersion is what a version costs: a data file and a log entry.
-const putsPerVersion = 2
+const (
+	// putsPerVersion is what a version costs: a data file and a log entry.
+	putsPerVersion = 2
+	// savedMost is for how long unused puts are saved up. While more than half of that
+	// is saved nobody has to share.
+	savedMost = time.Second
+)
 
 // NewBudget allows rate puts per second; a rate of 0 or less gives the nil Budget.
 func NewBudget(rate float64) *Budget {
 	if rate <= 0 {
 		return nil
 	}
-	return &Budget{rate: rate, tokens: rate, last: time.Now()}
+	return &Budget{rate: rate, next: time.Now().Add(-savedMost)}
 }
 
 // share is one table's part of a Budget. Owned by its committer.
 type share struct {
 	last  time.Time // when it was last granted a version
+	turn  time.Time // when it will be granted one, if it waits for that
 	bytes average
 }
 
@@ -42,29 +52,39 @@ func (b *Budget) take(s *share, now time.Time, size int) time.Duration {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if d := now.Sub(b.last).Seconds(); d > 0 {
-		b.tokens = min(b.rate, b.tokens+d*b.rate)
-		b.last = now
-	}
-	// More than half of a second's puts unspent means no pressure: no need to share.
-	if b.tokens < b.rate/2 {
-		part := 1.0
-		if total := b.bytes.at(now); total > 0 {
-			part = min(1, (s.bytes.at(now)+float64(size))/(total+float64(size)))
+	if s.turn.IsZero() {
+		if saved := now.Add(-savedMost); b.next.Before(saved) {
+			b.next = saved
 		}
-		spacing := time.Duration(putsPerVersion / (b.rate * part) * float64(time.Second))
-		if next := s.last.Add(min(spacing, maxSpacing)); now.Before(next) {
-			return next.Sub(now)
+		if now.Sub(b.next) < savedMost/2 {
+			if next := s.last.Add(b.spacing(s, now, size)); now.Before(next) {
+				return next.Sub(now)
+			}
 		}
+		s.turn = b.next
+		b.next = b.next.Add(b.lasting(1))
 	}
-	if b.tokens < min(putsPerVersion, b.rate) {
-		return time.Duration((putsPerVersion - b.tokens) / b.rate * float64(time.Second))
+	if wait := s.turn.Sub(now); wait > 0 {
+		return wait
 	}
-	b.tokens -= putsPerVersion
-	s.last = now
+	s.last, s.turn = now, time.Time{}
 	s.bytes.add(now, size)
 	b.bytes.add(now, size)
 	return 0
+}
+
+// spacing is the time between a table's versions that corresponds to its share of the bytes.
+func (b *Budget) spacing(s *share, now time.Time, size int) time.Duration {
+	part := 1.0
+	if total := b.bytes.at(now); total > 0 {
+		part = min(1, (s.bytes.at(now)+float64(size))/(total+float64(size)))
+	}
+	return min(b.lasting(part), maxSpacing)
+}
+
+// lasting is the time in which a part of the puts makes up a version.
+func (b *Budget) lasting(part float64) time.Duration {
+	return time.Duration(min(putsPerVersion/(b.rate*part), 1e6) * float64(time.Second))
 }
 
 // maxSpacing keeps a table that carries next to nothing from starving behind
