@@ -85,6 +85,10 @@ type columns struct {
 	headers    []int32 // how many headers each row has
 	headerKey  byteColumn
 	headerVal  byteColumn
+	// copied are pages of other files, which then hold the payload of all rows:
+	// copiedFull bytes before compression, copiedPacked as they are.
+	copied                   []*Pages
+	copiedFull, copiedPacked int
 }
 
 // What an Encoder keeps from one file to the next, per column.
@@ -95,6 +99,8 @@ const (
 
 func (c *columns) reset() {
 	c.n, c.noTime = 0, 0
+	clear(c.copied)
+	c.copied, c.copiedFull, c.copiedPacked = c.copied[:0], 0, 0
 	c.partitions, c.types = c.partitions[:0], c.types[:0]
 	c.offsets, c.micros, c.headers = c.offsets[:0], c.micros[:0], c.headers[:0]
 	for _, b := range []*byteColumn{&c.key, &c.value, &c.headerKey, &c.headerVal} {
@@ -113,7 +119,7 @@ func (c *columns) shrink() {
 
 // size is about how many bytes the payload of the row group takes.
 func (c *columns) size() int {
-	return len(c.key.plain) + len(c.value.plain) + len(c.headerKey.plain) + len(c.headerVal.plain) - 4*headroom
+	return len(c.key.plain) + len(c.value.plain) + len(c.headerKey.plain) + len(c.headerVal.plain) - 4*headroom + c.copiedFull
 }
 
 // add parses a batch into the columns. Its offsets begin at base and must

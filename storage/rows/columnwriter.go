@@ -28,6 +28,12 @@ func (w *columnWriter) writeColumns(topic string, c *columns, codec int32) {
 	w.integers(leafOffset, c.offsets, 0, len(c.partitions) == 1)
 	w.integers(leafTimestamp, c.micros, c.noTime, false)
 	w.runs(leafTimestampType, c.types)
+	if len(c.copied) > 0 {
+		for l := leafKey; l < numLeaves; l++ {
+			w.copyPages(l, c.copied, codec)
+		}
+		return
+	}
 	w.flat(leafKey, &c.key, codec)
 	w.flat(leafValue, &c.value, codec)
 	w.nested(leafHeaderKey, c.headers, &c.headerKey, codec)

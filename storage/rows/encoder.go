@@ -20,6 +20,17 @@ const (
 	None
 )
 
+// id is the codec's number in a footer.
+func (c Codec) id() int32 {
+	switch c {
+	case Zstd:
+		return codecZstd
+	case None:
+		return codecNone
+	}
+	return codecSnappy
+}
+
 // Options are the settings of an Encoder. The zero value is the default.
 type Options struct {
 	Codec Codec
@@ -118,7 +129,7 @@ func (e *Encoder) Begin(topic string, size int) error {
 // The file so far, a row group, and the batch decompressed are in memory, whatever
 // the size of all batches together.
 func (e *Encoder) Add(b *Batch) error {
-	if e.groupEnds(b.Partition) {
+	if len(e.cols.copied) > 0 || e.groupEnds(b.Partition) {
 		e.flush()
 	}
 	if len(b.Data) < record.HeaderSize || !b.Data.Intact() {
@@ -153,7 +164,9 @@ func (e *Encoder) groupEnds(partition int32) bool {
 // its footer.
 func (e *Encoder) Size() int {
 	pending := e.cols.size()
-	if e.payload > 0 {
+	if len(e.cols.copied) > 0 {
+		pending = e.cols.copiedPacked
+	} else if e.payload > 0 {
 		pending = int(float64(pending) * float64(e.packed) / float64(e.payload))
 	}
 	return len(e.w.out) + pending
@@ -208,14 +221,7 @@ func (e *Encoder) flush() {
 		return
 	}
 	g := rowGroupMeta{rows: int64(e.cols.n), start: int64(len(e.w.out)), first: len(e.w.chunks)}
-	codec := int32(codecSnappy)
-	switch e.opts.Codec {
-	case Zstd:
-		codec = codecZstd
-	case None:
-		codec = codecNone
-	}
-	e.w.writeColumns(e.topic, &e.cols, codec)
+	e.w.writeColumns(e.topic, &e.cols, e.opts.Codec.id())
 	e.groups = append(e.groups, g)
 	e.stats.addGroup(&e.cols, e.w.chunks[g.first:])
 	e.shared = e.shared || len(e.cols.partitions) > 1

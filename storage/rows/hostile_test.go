@@ -45,6 +45,10 @@ func useAll(t testing.TB, body []byte) {
 				}
 			}
 		}
+		for _, codec := range []Codec{Snappy, Zstd, None} {
+			_, err = r.pages(t.Context(), u.Partition, u.First, codec, 0, 1<<20)
+			check(err)
+		}
 		_, _, _, err = r.OffsetForTime(t.Context(), u.Partition, 0, 1_700_000_000_050)
 		check(err)
 		_, _, _, err = r.MaxTimestamp(t.Context(), u.Partition, 0)

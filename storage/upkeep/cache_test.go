@@ -110,7 +110,7 @@ func TestRowsAreReadInBoundedWindows(t *testing.T) {
 			c.requests.Store(0)
 			c.bytes.Store(0)
 		}
-		in, err := newFeeder(t.Context(), files, hold)
+		in, err := newFeeder(t.Context(), Rewriting{Files: files}, hold)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -169,11 +169,16 @@ func (w *written) more(partitions int32, n int) (batches []rows.Batch, plain []r
 // ours is a file as Sluice writes it.
 func (w *written) ours(t testing.TB, partitions int32, n int) []byte {
 	t.Helper()
+	return w.oursOf(t, rows.Codec(w.rng.IntN(3)), partitions, n)
+}
+
+func (w *written) oursOf(t testing.TB, codec rows.Codec, partitions int32, n int) []byte {
+	t.Helper()
 	var batches []rows.Batch
 	for len(batches) == 0 {
 		batches, _ = w.more(partitions, n)
 	}
-	f, err := rows.NewEncoder(rows.Options{Codec: rows.Codec(w.rng.IntN(3))}).Encode("orders", batches)
+	f, err := rows.NewEncoder(rows.Options{Codec: codec}).Encode("orders", batches)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,9 +43,11 @@ type window struct {
 	buffer  []byte // where batches stand, those of interleaved files aside
 }
 
+// placed is a batch of a partition or, if pages is set, a row group to be copied.
 type placed struct {
 	partition int32
 	rows.Encoded
+	pages *rows.Pages
 }
 
 // feeder reads the inputs' rows in order of partitions and offsets. One goroutine
@@ -53,14 +55,18 @@ type placed struct {
 type feeder struct {
 	parts []part
 	size  int // of a window
-	w     *window
-	full  chan *window
-	free  chan *window
+	codec rows.Codec
+	// copied is the most bytes of a row group that is copied as it is; 0: none is.
+	copied int64
+	w      *window
+	full   chan *window
+	free   chan *window
 }
 
 // newFeeder opens the files, of which it holds about hold bytes, and plans in which
 // order they are read.
-func newFeeder(ctx context.Context, files []File, hold int64) (*feeder, error) {
+func newFeeder(ctx context.Context, rw Rewriting, hold int64) (*feeder, error) {
+	files := rw.Files
 	each, total := share(files, hold), int64(0)
 	inputs := make([]*input, len(files))
 	group, ctx := errgroup.WithContext(ctx)
@@ -78,7 +84,10 @@ func newFeeder(ctx context.Context, files []File, hold int64) (*feeder, error) {
 		return nil, err
 	}
 	// Two windows: one at the feeder, one at who encodes it.
-	r := &feeder{full: make(chan *window), free: make(chan *window, 2)}
+	r := &feeder{full: make(chan *window), free: make(chan *window, 2), codec: rw.Codec}
+	if rw.Keep == nil {
+		r.copied = rw.Target / copiedPart
+	}
 	for i, f := range files {
 		total += f.Size
 		for _, rng := range f.Ranges {
@@ -155,10 +164,14 @@ func (r *feeder) overlapping() []part {
 	return r.parts
 }
 
-// read reads the rows of one part.
+// read reads the rows of one part: row groups whole as long as they can be copied, then
+// batches.
 func (r *feeder) read(ctx context.Context, p part) error {
-	count := int64(0)
-	for from := p.rng.First; from <= p.rng.Last; {
+	from, count, err := r.copy(ctx, p)
+	if err != nil {
+		return err
+	}
+	for from <= p.rng.Last {
 		w := r.w
 		batches, err := p.in.reader.Read(ctx, p.rng.Partition, from, rows.Limits{
 			MaxBytes: r.size - w.bytes, BatchBytes: batchBytes, Before: p.rng.Last + 1, Buffer: w.buffer,
@@ -171,7 +184,7 @@ func (r *feeder) read(ctx context.Context, p part) error {
 		}
 		read := 0
 		for _, b := range batches {
-			w.batches = append(w.batches, placed{p.rng.Partition, b})
+			w.batches = append(w.batches, placed{partition: p.rng.Partition, Encoded: b})
 			count += int64(b.Records)
 			read += len(b.Data)
 			from = b.Last + 1
@@ -183,6 +196,29 @@ func (r *feeder) read(ctx context.Context, p part) error {
 		}
 	}
 	return p.complete(count)
+}
+
+// copy reads row groups of a part that can be copied, and says where it ended and how many
+// rows there were.
+func (r *feeder) copy(ctx context.Context, p part) (from, count int64, err error) {
+	from = p.rng.First
+	for r.copied > 0 && from <= p.rng.Last {
+		pages, err := p.in.reader.Pages(ctx, p.rng.Partition, from, r.codec, r.copied)
+		switch {
+		case err != nil:
+			return from, count, &FileError{p.in.index, err}
+		case pages == nil || pages.Last > p.rng.Last:
+			return from, count, nil
+		}
+		r.w.batches = append(r.w.batches, placed{partition: p.rng.Partition, pages: pages})
+		r.w.bytes += pages.Packed
+		count += pages.Rows
+		from = pages.Last + 1
+		if err := r.sendFull(ctx); err != nil {
+			return from, count, err
+		}
+	}
+	return from, count, nil
 }
 
 // complete compares how many rows of a part were read with what the log says.
@@ -226,7 +262,7 @@ func (r *feeder) merge(ctx context.Context, parts []part) error {
 			return &FileError{least.in.index, fmt.Errorf("%w: offset %d of partition %d is in another file too", ErrDiffers, b.First, least.rng.Partition)}
 		}
 		last = b.First
-		r.w.batches = append(r.w.batches, placed{least.rng.Partition, b})
+		r.w.batches = append(r.w.batches, placed{partition: least.rng.Partition, Encoded: b})
 		r.w.bytes += len(b.Data)
 		if err := r.sendFull(ctx); err != nil {
 			return err

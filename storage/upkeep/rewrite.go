@@ -26,7 +26,7 @@ type Rewriting struct {
 	Topic string
 	Files []File
 	// Target is the size in bytes at which an output ends; the last ones are made
-	// equal, so that none is longer by more than an eighth, and a batch.
+	// equal, so that none is longer by more than a quarter, and a batch.
 	Target int64
 	Codec  rows.Codec
 	// Keep reports whether a row stays; nil keeps all. It is called once for each
@@ -63,6 +63,9 @@ const (
 	// groupBytes is the payload of an output's row groups, unless the target is small.
 	groupBytes = 16 << 20
 	minGroup   = 16 << 10
+	// copiedPart of the target is the largest row group that is copied as it is: an
+	// output ends between two of them.
+	copiedPart = 4
 )
 
 // Rewrite reads files and makes new ones of their rows: the rows of each partition
@@ -74,17 +77,22 @@ const (
 // error what was Put is of no use and its to be deleted by the caller. A FileError
 // tells which file is to blame, if one is.
 //
+// Where all rows stay, row groups of our own files that are packed by the same codec, of
+// 126 KiB of payload at least, are copied as they are: see rows.Pages. Neighbours become one
+// row group.
+//
 // Memory, in MiB, for files of any number and size: Target and an eighth of it for
 // the output; 16 to 24 of payload, and 28 bytes a row, for its row group; two windows
 // of 4 for the rows that are read, and up to 20 while one is decoded; 32 of the
 // files (or 128 KiB each, if that is more), and their footers. So some 110 for a
-// target of 32; small inputs take in proportion. A Reader also keeps 32 bytes for each
+// target of 32, and up to three row groups that are copied, of a quarter of the target each,
+// on their way; small inputs take in proportion. A Reader also keeps 32 bytes for each
 // gap in a file's offsets, 32 MiB at most. The number of files is the caller's to
 // bound: each is open from the beginning until its last row is read.
 func Rewrite(ctx context.Context, rw Rewriting) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	in, err := newFeeder(ctx, rw.Files, inputBytes)
+	in, err := newFeeder(ctx, rw, inputBytes)
 	if err != nil {
 		return Result{}, err
 	}
@@ -152,6 +160,12 @@ func newOutput(rw Rewriting) *output {
 func (o *output) write(ctx context.Context, w *window) error {
 	for _, b := range w.batches {
 		count := o.count(b.partition)
+		if b.pages != nil {
+			if err := o.copy(ctx, count, b.pages); err != nil {
+				return err
+			}
+			continue
+		}
 		count.In += int64(b.Records)
 		o.done += int64(b.Records)
 		if o.Keep != nil {
@@ -167,11 +181,29 @@ func (o *output) write(ctx context.Context, w *window) error {
 		}
 		count.Out += int64(b.Records)
 		count.Last = b.Last
-		if err := o.add(ctx, &rows.Batch{Partition: b.partition, BaseOffset: b.First, Data: b.Data}); err != nil {
+		if err := o.room(ctx, 0); err != nil {
+			return err
+		}
+		if err := o.encoder.Add(&rows.Batch{Partition: b.partition, BaseOffset: b.First, Data: b.Data}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copy adds a row group as it is.
+func (o *output) copy(ctx context.Context, count *Count, p *rows.Pages) error {
+	if count.Out == 0 {
+		count.First = p.First
+	}
+	count.In += p.Rows
+	count.Out += p.Rows
+	count.Last = p.Last
+	if err := o.room(ctx, int64(p.Packed)); err != nil {
+		return err
+	}
+	o.done += p.Rows
+	return o.encoder.AddPages(p)
 }
 
 // count is the count of a partition; they come in order.
@@ -222,19 +254,18 @@ func (o *output) filter(b *placed) error {
 	return nil
 }
 
-// add adds a batch to the file at hand, or to the next one if that is full.
-func (o *output) add(ctx context.Context, b *rows.Batch) error {
-	if o.begun && int64(o.encoder.Size()) >= o.limit {
+// room finishes the file at hand if it is full, or would be too large with as many bytes
+// more, and begins the next one.
+func (o *output) room(ctx context.Context, bytes int64) error {
+	if size := int64(o.encoder.Size()); o.begun && (size >= o.limit || size+bytes > o.limit+o.Target/8) {
 		if err := o.finish(ctx); err != nil {
 			return err
 		}
 	}
-	if !o.begun {
-		if err := o.begin(); err != nil {
-			return err
-		}
+	if o.begun {
+		return nil
 	}
-	return o.encoder.Add(b)
+	return o.begin()
 }
 
 // begin starts a file and says when it ends: what is left goes to as few files as

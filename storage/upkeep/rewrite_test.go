@@ -69,6 +69,42 @@ func TestOutputsAreAboutAsLargeAsTheyShouldBe(t *testing.T) {
 	}
 }
 
+func TestRowGroupsOfOurFilesAreCopiedAsTheyAre(t *testing.T) {
+	w := newWritten(7)
+	var files []File
+	for range 4 {
+		files = append(files, file(t, w.oursOf(t, rows.Snappy, 2, 250)))
+	}
+	files = append(files, file(t, w.oursOf(t, rows.Snappy, 2, 3)), file(t, w.oursOf(t, rows.Zstd, 2, 250)))
+	for _, target := range []int64{8 << 20, 1500 << 10} {
+		outputs, _ := rewrite(t, Rewriting{Files: files, Target: target, Codec: rows.Snappy})
+		sameRows(t, rowsOf(t, outputs...), w.rows)
+		values, err := files[1].Source(t.Context(), files[1].Size/3, 4<<10)
+		if err != nil || !bytes.Contains(slices.Concat(outputs...), values) {
+			t.Errorf("what stands in file 1 does not stand in the outputs: %v", err)
+		}
+		for i, body := range outputs {
+			if size := int64(len(body)); size > target*5/4 || len(outputs) > 1 && size < target/3 {
+				t.Errorf("file %d of %d has %d bytes for a target of %d", i, len(outputs), size, target)
+			}
+		}
+		// What is sound but for a byte of its values is found out although it is not decoded.
+		bad := slices.Clone(files)
+		bad[1].Source = func(ctx context.Context, off, n int64) ([]byte, error) {
+			b, err := files[1].Source(ctx, off, n)
+			if at := files[1].Size / 3; at >= off && at < off+n {
+				b = bytes.Clone(b)
+				b[at-off] ^= 1
+			}
+			return b, err
+		}
+		_, err = Rewrite(t.Context(), Rewriting{Topic: "orders", Files: bad, Target: target, Codec: rows.Snappy, Put: func(context.Context, rows.File) error { return nil }})
+		if which, ok := errors.AsType[*FileError](err); !ok || which.Index != 1 || !errors.Is(err, rows.ErrCorrupt) {
+			t.Errorf("a damaged file: %v", err)
+		}
+	}
+}
+
 func TestOnlyRowsThatAreKeptStay(t *testing.T) {
 	for name, keep := range map[string]func(p int32, offset int64, r *record.Record) bool{
 		"all":           func(int32, int64, *record.Record) bool { return true },
