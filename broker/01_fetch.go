@@ -48,7 +48,7 @@ func (b *Broker) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		return resp, nil
 	}
 	f := b.newFetch(req)
-	f.memory, f.held, f.request = b.fetchMemory, &r.records, &r.held
+	f.memory, f.held, f.request = b.answerMemory, &r.answer, &r.held
 	resp.topics = f.topics
 	f.deadline = r.received.Add(min(time.Duration(req.MaxWaitMillis)*time.Millisecond, maxFetchWait))
 	f.open(ctx, b)
@@ -83,7 +83,7 @@ type fetching struct {
 	topics             []fetchTopic
 
 	request *held   // what the request itself takes up, if it is large
-	memory  *budget // the broker's, for records
+	memory  *budget // the broker's, for answers
 	held    *held   // this request's share of it
 	limit   int     // of bytes, in this pass over the partitions
 
@@ -337,17 +337,18 @@ func stable(batches [][]byte, lastStable int64) [][]byte {
 }
 
 // park waits for new versions until there is enough, the deadline is over, the
-// broker stops, or the request is large and others wait for the memory that it takes up:
-// max_wait is how long a client waits at most. The error is that of ctx: the client is gone.
+// broker stops, or others wait for the memory that the request or what was found for it
+// takes up: max_wait is how long a client waits at most. The error is that of ctx: the client is gone.
 func (f *fetching) park(ctx context.Context, stopping <-chan struct{}) error {
 	timer := time.NewTimer(time.Until(f.deadline))
 	defer timer.Stop()
-	var yield <-chan time.Time
-	if f.request.bytes > 0 {
-		ticker := time.NewTicker(yieldEvery)
-		defer ticker.Stop()
-		yield = ticker.C
-	}
+	var yield *time.Ticker // of one that holds memory
+	var yields <-chan time.Time
+	defer func() {
+		if yield != nil {
+			yield.Stop()
+		}
+	}()
 	wake := make(chan struct{}, 1)
 	for i := range f.topics {
 		if topic := f.topics[i].topic; topic != nil {
@@ -359,10 +360,14 @@ func (f *fetching) park(ctx context.Context, stopping <-chan struct{}) error {
 		if f.again(ctx); f.enough() {
 			return nil
 		}
+		if yield == nil && (f.request.bytes > 0 || f.bytes > 0) {
+			yield = time.NewTicker(yieldEvery)
+			yields = yield.C
+		}
 		select {
 		case <-wake:
-		case <-yield:
-			if f.request.wanted() {
+		case <-yields:
+			if f.request.wanted() || f.bytes > 0 && f.held.pressed() {
 				return nil
 			}
 		case <-timer.C:

@@ -17,6 +17,16 @@ type fetchResponse struct {
 	topics    []fetchTopic
 }
 
+// bytes is how many bytes of records it has.
+func (f *fetchResponse) bytes() (n int) {
+	for i := range f.topics {
+		for j := range f.topics[i].partitions {
+			n += f.topics[i].partitions[j].bytes
+		}
+	}
+	return n
+}
+
 // copyBelow is up to which size a batch is copied into the buffer around it,
 // which is cheaper than one more element of a vectored write.
 const copyBelow = 4 << 10

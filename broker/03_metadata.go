@@ -35,6 +35,9 @@ func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error
 	switch {
 	case req.Topics == nil, req.Version == 0 && len(req.Topics) == 0:
 		all := b.topics.All()
+		if err := b.expect(ctx, r, metadataBytes(all)); err != nil {
+			return nil, err
+		}
 		resp.Topics = make([]kmsg.MetadataResponseTopic, len(all))
 		for i := range all {
 			resp.Topics[i] = b.described(all[i])
@@ -48,6 +51,9 @@ func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error
 			resp.Topics = append(resp.Topics, t)
 		}
 	default:
+		if err := b.expect(ctx, r, metadataBytes(b.named(req))); err != nil {
+			return nil, err
+		}
 		resp.Topics = b.metadataOf(ctx, req)
 	}
 	return resp, nil
@@ -73,6 +79,32 @@ func illegalMetadata(req *kmsg.MetadataRequest) bool {
 		}
 	}
 	return false
+}
+
+// metadataBytes is about what the topics take in an answer.
+func metadataBytes(topics []storage.TopicInfo) (n int) {
+	for i := range topics {
+		n += topicAnswer + partitionAnswer*int(topics[i].Partitions)
+	}
+	return n
+}
+
+// named are the topics that a request asks for, with those that may be made for it.
+func (b *Broker) named(req *kmsg.MetadataRequest) []storage.TopicInfo {
+	all := make([]storage.TopicInfo, 0, len(req.Topics))
+	for i := range req.Topics {
+		info, ok := storage.TopicInfo{}, false
+		if t := &req.Topics[i]; t.TopicID != [16]byte{} {
+			info, ok = b.topics.LookupID(t.TopicID)
+		} else if t.Topic != nil {
+			info, ok = b.topics.Lookup(*t.Topic)
+		}
+		if !ok {
+			info.Partitions = b.config.NumPartitions
+		}
+		all = append(all, info)
+	}
+	return all
 }
 
 // metadataOf describes the topics that a request names, each once.

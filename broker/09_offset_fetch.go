@@ -34,6 +34,9 @@ func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 
+	if err := b.expect(ctx, r, b.allOffsetsBytes(req)); err != nil {
+		return nil, err
+	}
 	if r.version >= 8 {
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, 0, len(req.Groups))
 		for i := range req.Groups {
@@ -108,6 +111,22 @@ func (b *Broker) fetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestG
 		answer.Topics = append(answer.Topics, topic)
 	}
 	return answer
+}
+
+// allOffsetsBytes is about what the answer takes where a request asks for all offsets of
+// groups, apart from their metadata; see bulk.
+func (b *Broker) allOffsetsBytes(req *kmsg.OffsetFetchRequest) (n int) {
+	if req.Version < 8 {
+		if req.Topics == nil {
+			n = b.offsets.Count(req.Group)
+		}
+	}
+	for i := range req.Groups {
+		if req.Groups[i].Topics == nil {
+			n += b.offsets.Count(req.Groups[i].Group)
+		}
+	}
+	return 2 * partitionAnswer * n // the list of them, and the answer
 }
 
 // allOffsets are all offsets that a group has committed for topics that still are,

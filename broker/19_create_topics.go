@@ -21,6 +21,9 @@ func (b *Broker) createTopics(ctx context.Context, r *request) (kmsg.Response, e
 	ctx, cancel := within(ctx, req.TimeoutMillis)
 	defer cancel()
 
+	if err := b.expect(ctx, r, (topicAnswer+configsAnswer/4)*len(req.Topics)); err != nil { // without documentation
+		return nil, err
+	}
 	plans, errs := b.planTopics(req.Topics)
 	infos := make([]storage.TopicInfo, len(plans))
 	each(len(plans), func(i int) {

@@ -22,6 +22,9 @@ func (b *Broker) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 	defer cancel()
 
 	resources := distinct(req.Resources)
+	if err := b.expect(ctx, r, configsAnswer*len(resources)); err != nil {
+		return nil, err
+	}
 	resp.Resources = make([]kmsg.DescribeConfigsResponseResource, len(resources))
 	each(len(resources), func(i int) {
 		resource := resources[i]

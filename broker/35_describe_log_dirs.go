@@ -24,11 +24,23 @@ func (b *Broker) describeLogDirs(ctx context.Context, r *request) (kmsg.Response
 	dir.Dir = b.logDir()
 	dir.TotalBytes, dir.UsableBytes = -1, -1
 	if req.Topics == nil {
-		for _, info := range b.topics.All() {
+		all := b.topics.All()
+		if err := b.expect(ctx, r, metadataBytes(all)/2); err != nil {
+			return nil, err
+		}
+		for _, info := range all {
 			topic, _ := b.topics.OpenTopic(info.Name)
 			dir.Topics = append(dir.Topics, describeLogDirsTopic(info, topic, nil))
 		}
 	} else {
+		n := 0
+		for i := range req.Topics {
+			info, _ := b.topics.Lookup(req.Topics[i].Topic)
+			n += topicAnswer + partitionAnswer/2*int(info.Partitions)
+		}
+		if err := b.expect(ctx, r, n); err != nil {
+			return nil, err
+		}
 		topics := make([]*kmsg.DescribeLogDirsResponseDirTopic, len(req.Topics))
 		each(len(req.Topics), func(i int) {
 			info, ok := b.topics.Lookup(req.Topics[i].Topic)

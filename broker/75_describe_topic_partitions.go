@@ -17,7 +17,7 @@ const maxDescribedPartitions = 2000
 // DescribeTopicPartitions, version 0 (KIP-966): the partitions of topics in the
 // order of their names, in pages: a response that is full names the partition
 // that the next request's cursor should be. No topics means all.
-func (b *Broker) describeTopicPartitions(_ context.Context, r *request) (kmsg.Response, error) {
+func (b *Broker) describeTopicPartitions(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
@@ -35,6 +35,15 @@ func (b *Broker) describeTopicPartitions(_ context.Context, r *request) (kmsg.Re
 	}
 
 	room := max(min(req.ResponsePartitionLimit, maxDescribedPartitions), 1)
+	n, left := 0, int(room)
+	for i := 0; i < len(names) && left > 0; i++ {
+		partitions := min(left, int(b.partitionsOf(names[i])))
+		n += topicAnswer + partitionAnswer*partitions
+		left -= partitions
+	}
+	if err := b.expect(ctx, r, n); err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		first := int32(0)
 		if req.Cursor != nil && req.Cursor.Topic == name {

@@ -21,7 +21,7 @@ func told(settings map[string]string) *Broker {
 	config := DefaultConfig()
 	config.ClusterID = "AAAAAAAAAAAAAAAAAAAAAA"
 	config.Broker = settings
-	return &Broker{config: config}
+	return &Broker{config: config, answerMemory: newBudget(config.AnswerMemory)}
 }
 
 func ask[R kmsg.Response](t *testing.T, handle func(context.Context, *request) (kmsg.Response, error), req kmsg.Request, version int16) R {

@@ -38,7 +38,7 @@ type Broker struct {
 	produceMemory *budget
 	largeMemory   *budget // the part of produceMemory that large requests may have
 	otherMemory   *budget
-	fetchMemory   *budget
+	answerMemory  *budget
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.
@@ -75,7 +75,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		produceMemory: newBudget(config.ProduceMemory),
 		largeMemory:   newBudget(max(1, config.ProduceMemory/4*3)),
 		otherMemory:   newBudget(config.OtherMemory),
-		fetchMemory:   newBudget(config.FetchMemory),
+		answerMemory:  newBudget(config.AnswerMemory),
 		stopping:      make(chan struct{}),
 		sockets:       map[net.Listener]struct{}{},
 		conns:         newConnections(config.MaxConnections, config.MaxConnectionsPerIP),

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// budget bounds the bytes that the requests of all connections hold at a time.
-// Safe for concurrent use.
+// budget bounds the bytes that the requests of all connections, or their answers, hold
+// at a time. Safe for concurrent use.
 type budget struct {
 	limit int64
 	free  *semaphore.Weighted
@@ -39,7 +39,7 @@ func (b *budget) acquire(ctx context.Context, n int64) (held, error) {
 }
 
 // some takes up to n bytes without waiting: all, or a half, a quarter and so on
-// down to least. It may come back with nothing.
+// down to least. It may come back with nothing but the name of the budget.
 func (b *budget) some(n, least int64) held {
 	for n = min(n, b.limit); n >= least; n /= 2 {
 		if b.free.TryAcquire(n) {
@@ -47,7 +47,7 @@ func (b *budget) some(n, least int64) held {
 			return held{budget: b, bytes: n}
 		}
 	}
-	return held{}
+	return held{budget: b}
 }
 
 // held is a share of a budget. The zero value holds nothing.
@@ -58,6 +58,12 @@ type held struct {
 
 // wanted reports whether others wait for the budget that this is a share of.
 func (h *held) wanted() bool { return h.budget != nil && h.budget.waiting.Load() > 0 }
+
+// pressed reports whether the budget that this is a share of is short: others wait for
+// it, or less than a quarter is left.
+func (h *held) pressed() bool {
+	return h.wanted() || h.budget != nil && h.budget.used.Load() > h.budget.limit/4*3
+}
 
 // release gives the share back; a second call does nothing.
 func (h *held) release() { h.shrink(0) }

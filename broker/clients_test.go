@@ -407,7 +407,7 @@ func versions12() *kversion.Versions {
 }
 
 func TestFetchMemoryMakesAnswersSmallAndNoneWait(t *testing.T) {
-	inWorld(t, func(w *world) { w.config.FetchMemory = 300 << 10 }, func(w *world) {
+	inWorld(t, func(w *world) { w.config.AnswerMemory = 300 << 10 }, func(w *world) {
 		producer := w.client(kgo.ProducerBatchMaxBytes(20_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		records := make([]*kgo.Record, 1000)
 		for i := range records {
@@ -416,12 +416,12 @@ func TestFetchMemoryMakesAnswersSmallAndNoneWait(t *testing.T) {
 		if err := producer.ProduceSync(w.ctx(), records...).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
-		used := func() int64 { synctest.Wait(); return w.broker.fetchMemory.used.Load() }
+		used := func() int64 { synctest.Wait(); return w.broker.answerMemory.used.Load() }
 		first := len(w.fetch("t", 0, 0, 0).Topics[0].Partitions[0].RecordBatches)
 		if first < 250<<10 || first > 300<<10 || used() != 0 {
 			t.Errorf("the answer has %d bytes, %d are still held", first, used())
 		}
-		all, _ := w.broker.fetchMemory.acquire(w.ctx(), 300<<10)
+		all, _ := w.broker.answerMemory.acquire(w.ctx(), 300<<10)
 		if n := len(w.fetch("t", 0, 0, 0).Topics[0].Partitions[0].RecordBatches); n < 40<<10 || n > 70<<10 {
 			t.Errorf("without memory the answer has %d bytes", n)
 		}

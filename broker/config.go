@@ -39,9 +39,10 @@ type Config struct {
 	// requests of other APIs. At the bound connections are not read from.
 	ProduceMemory int64
 	OtherMemory   int64
-	// FetchMemory bounds the bytes of records in Fetch responses until they are sent.
-	// At the bound responses become small; no fetch waits for it.
-	FetchMemory int64
+	// AnswerMemory bounds the bytes of large responses, from before they are made until
+	// they are sent. At the bound those of Fetch become small, others wait, and a client
+	// that does not take its response loses its connection.
+	AnswerMemory int64
 	// MaxInFlight bounds the unanswered requests of one connection; at the bound
 	// it is not read from.
 	MaxInFlight int
@@ -74,7 +75,7 @@ func DefaultConfig() Config {
 
 		ProduceMemory: 256 << 20,
 		OtherMemory:   64 << 20,
-		FetchMemory:   128 << 20,
+		AnswerMemory:  128 << 20,
 		MaxInFlight:   256,
 
 		MaxConnections:      20_000,

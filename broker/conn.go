@@ -39,7 +39,7 @@ const (
 	// take up memory that others wait for.
 	minRateIn  = 1 << 20
 	minRateOut = 128 << 10
-	// keepBuffer is up to which capacity the buffer for answers is kept.
+	// keepBuffer is up to which capacity a buffer for answers is used again.
 	keepBuffer = 64 << 10
 )
 
@@ -73,14 +73,13 @@ type conn struct {
 	unanswered atomic.Int32  // requests read whose answer is not written
 	answered   chan struct{} // told, with room for one, that there is one less
 	pace       pace
-	out        []byte // owned by write
 }
 
 // call is a request on its way through a connection.
 type call struct {
 	*request
-	answer answer // of a pipelined request that was begun
-	err    error  // why it could not be begun
+	begun answer // of a pipelined request
+	err   error  // why it could not be begun
 	// done is closed when a request that runs alone is answered; nil for a
 	// pipelined one.
 	done chan struct{}
@@ -302,7 +301,7 @@ func (c *conn) start() {
 			alone.done = nil
 		}
 		if pipelined {
-			call.answer, call.err = c.begin(call.request)
+			call.begun, call.err = c.begin(call.request)
 		} else {
 			alone.done, alone.fetch = call.done, call.api.key == kmsg.Fetch
 		}
@@ -326,8 +325,8 @@ func (c *conn) begin(r *request) (_ answer, err error) {
 func (c *conn) write() {
 	for call := range c.answers {
 		response, err := c.outcome(call)
-		call.release()
 		if call.api.key == kmsg.Produce {
+			call.release() // its answer is small, and others wait
 			c.pace.done(time.Now(), response != nil) // before the client can know
 		}
 		if err == nil && response != nil && c.ctx.Err() == nil {
@@ -336,7 +335,8 @@ func (c *conn) write() {
 		if err != nil {
 			c.close(err)
 		}
-		call.records.release()
+		call.release()
+		call.answer.release()
 		c.unanswered.Add(-1)
 		select {
 		case c.answered <- struct{}{}:
@@ -358,8 +358,8 @@ func (c *conn) outcome(call *call) (response kmsg.Response, err error) {
 	switch {
 	case call.err != nil:
 		return nil, call.err
-	case call.answer != nil:
-		response, err = call.answer(c.broker.life)
+	case call.begun != nil:
+		response, err = call.begun(c.broker.life)
 	case c.ctx.Err() != nil:
 		return nil, context.Cause(c.ctx)
 	default:
@@ -370,23 +370,6 @@ func (c *conn) outcome(call *call) (response kmsg.Response, err error) {
 		c.log.Debug("request ends the connection", "api", call.api.key.Name(), "error", err)
 	}
 	return response, err
-}
-
-// send writes one answer.
-func (c *conn) send(r *request, response kmsg.Response) error {
-	buffers, size, err := encode(c.out[:0], r, response)
-	if err != nil {
-		return err
-	}
-	if cap(buffers[0]) <= keepBuffer {
-		c.out = buffers[0]
-	}
-	c.nc.SetWriteDeadline(time.Now().Add(transferTimeout(c.broker.config.WriteTimeout, size, minRateOut)))
-	if _, err := buffers.WriteTo(c.nc); err != nil {
-		return fmt.Errorf("client gone: %w", err)
-	}
-	c.broker.metrics.sent.Add(float64(size))
-	return nil
 }
 
 // errPanic: a handler has a bug. The client may come back; others are not concerned.

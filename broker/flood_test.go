@@ -65,7 +65,7 @@ func TestAFloodOfHalvesLeavesNothingBehind(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for name, b := range map[string]*budget{"produce": w.broker.produceMemory, "large": w.broker.largeMemory,
-			"other": w.broker.otherMemory, "fetch": w.broker.fetchMemory} {
+			"other": w.broker.otherMemory, "answers": w.broker.answerMemory} {
 			if used := b.used.Load(); used != 0 {
 				t.Errorf("%d bytes of %s memory are held", used, name)
 			}

@@ -55,7 +55,7 @@ func FuzzServed(f *testing.F) {
 			response, err = a.handle(b, ctx, r)
 		}
 		r.release()
-		defer r.records.release()
+		defer r.answer.release()
 		b.metrics.observe(r, response, err)
 		if err != nil || response == nil {
 			if err != nil && errors.Is(err, errPanic) {

@@ -195,9 +195,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(g.queued, float64(queued))
 	gauge(g.memory, float64(g.broker.produceMemory.used.Load()), "produce")
 	gauge(g.memory, float64(g.broker.otherMemory.used.Load()), "other")
-	gauge(g.memory, float64(g.broker.fetchMemory.used.Load()), "fetch")
+	gauge(g.memory, float64(g.broker.answerMemory.used.Load()), "answers")
 	gauge(g.limit, float64(g.broker.produceMemory.limit), "produce")
-	gauge(g.limit, float64(g.broker.fetchMemory.limit), "fetch")
+	gauge(g.limit, float64(g.broker.answerMemory.limit), "answers")
 	gauge(g.limit, float64(g.broker.otherMemory.limit), "other")
 
 	all := g.broker.topics.All()

@@ -32,12 +32,11 @@ type request struct {
 	// Its body is not decoded, version is 0.
 	unsupported bool
 
-	// held is the memory budget that the request takes up until it is answered, large
-	// the same within largeMemory, and records that of the records in its answer until
-	// they are sent.
-	held    held
-	large   held
-	records held
+	// held is the memory budget that the request takes up until its answer is encoded,
+	// large the same within largeMemory, and answer that of its answer until it is sent.
+	held   held
+	large  held
+	answer held
 }
 
 // release gives back what the request itself takes up.

@@ -160,7 +160,7 @@ func (a *abuse) restores(goroutines float64) {
 	var left []string
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		left = nil
-		for _, name := range []string{"produce", "other", "fetch"} {
+		for _, name := range []string{"produce", "other", "answers"} {
 			if n := a.metric(`sluice_request_memory_bytes{budget="` + name + `"}`); n != 0 {
 				left = append(left, fmt.Sprintf("%.0f bytes of %s memory", n, name))
 			}

@@ -249,6 +249,13 @@ func (o *Offsets) Group(group string) []Offset {
 	return all
 }
 
+// Count is how many committed offsets Group lists.
+func (o *Offsets) Count(group string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.offsets[group])
+}
+
 // Groups lists the names of all groups that have offsets, sorted.
 func (o *Offsets) Groups() []string {
 	o.mu.Lock()

@@ -54,6 +54,28 @@ func (m *Manager) Describe(version int16, group string) kmsg.DescribeGroupsRespo
 	return d
 }
 
+// Size is how many members a group has, and how many bytes their subscriptions and
+// assignments take, which Describe copies. 0 for a group that is not known.
+func (m *Manager) Size(group string) (members, bytes int) {
+	g, err := m.find(group, false)
+	if err != nil || g == nil {
+		return 0, 0
+	}
+	defer g.unlock()
+	bytes = g.size
+	for _, m := range g.order {
+		bytes += len(m.assignment)
+	}
+	return len(g.order), bytes
+}
+
+// Count is how many groups List lists at most.
+func (m *Manager) Count() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.groups)
+}
+
 // List lists groups for a ListGroups response, sorted by name. Filters are those
 // of the request, in any case; none means all. All groups here are "classic".
 func (m *Manager) List(states, types []string) []kmsg.ListGroupsResponseGroup {

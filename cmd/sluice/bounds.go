@@ -11,11 +11,12 @@ import (
 
 // bounds are what a broker may hold in memory, in bytes, and ask of its store.
 type bounds struct {
-	tail, blocks, pending int64 // of storage
-	table                 int64 // the state of one table
-	produce, other, fetch int64 // of requests, and of records in answers
-	groups, group         int64 // of the members of all consumer groups, and of one; 0: the defaults
-	pace                  pace
+	tail, blocks, pending   int64 // of storage
+	table                   int64 // the state of one table
+	produce, other, answers int64 // of requests, and of answers
+	connections             int   // at a time, unless a setting says how many; 0: the default
+	groups, group           int64 // of the members of all consumer groups, and of one; 0: the defaults
+	pace                    pace
 }
 
 // newBounds divides the memory limit, if there is one: about half of it, at most, is for
@@ -33,9 +34,10 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	d := broker.DefaultConfig()
 	b := bounds{
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
-		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), fetch: share(16, d.FetchMemory),
-		table:  share(4, delta.DefaultMemory),
-		groups: memory / 16, group: min(8*mib, memory/256),
+		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), answers: share(16, d.AnswerMemory),
+		table:       share(4, delta.DefaultMemory),
+		connections: int(memory / connectionMemory),
+		groups:      memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
 	}
 	if s.putsPerSecond >= 0 {
@@ -44,13 +46,20 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 	return b
 }
 
+// connectionMemory is for how many bytes of the memory limit there may be a connection.
+// An idle one takes some 25 KiB.
+const connectionMemory = 64 << 10
+
 // broker applies the bounds to a broker's configuration. A request is held whole,
 // so that none may be larger than the memory of all.
 func (b bounds) broker(c broker.Config) broker.Config {
-	c.ProduceMemory, c.OtherMemory, c.FetchMemory = b.produce, b.other, b.fetch
+	c.ProduceMemory, c.OtherMemory, c.AnswerMemory = b.produce, b.other, b.answers
 	c.MaxFrame = int32(min(int64(c.MaxFrame), b.produce))
 	c.MaxOtherFrame = int32(min(int64(c.MaxOtherFrame), b.other))
-	c.FetchMaxBytes = int32(min(int64(c.FetchMaxBytes), b.fetch))
+	c.FetchMaxBytes = int32(min(int64(c.FetchMaxBytes), b.answers))
+	if d := broker.DefaultConfig(); b.connections > 0 && c.MaxConnections == d.MaxConnections {
+		c.MaxConnections = min(c.MaxConnections, b.connections)
+	}
 	return c
 }
 
