@@ -32,7 +32,8 @@ var requestAttacks = []attack{
 	{"many groups", manyGroups},
 	{"fetches of everything", fetchEverything},
 	{"producer ids", producerIDs},
-	{"too many topics", tooManyTopics}, // last: no other topic can be made behind it
+	{"too many topics", tooManyTopics}, // no other topic can be made behind it
+	{"large answers, unread", unreadLarge},
 }
 
 // make creates a topic.
@@ -419,6 +420,46 @@ func tooManyTopics(a *abuse) string {
 		a.t.Errorf("%.0f partitions, at most %d are allowed", all, abusePartitions)
 	}
 	return fmt.Sprintf("10 million partitions refused; of %d names asked for %.0f were made in %s", len(meta.Topics), made, time.Since(start).Round(time.Millisecond))
+}
+
+// unreadLarge: answers that are many times as large as what asks for them, of which
+// nobody takes any. There are thousands of topics and groups by now.
+func unreadLarge(a *abuse) string {
+	topics := kmsg.NewPtrMetadataRequest() // all
+	topics.Version = 9
+	groups := kmsg.NewPtrListGroupsRequest()
+	dirs := kmsg.NewPtrDescribeLogDirsRequest()
+	dirs.Version = 4
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Version, configs.IncludeSynonyms, configs.IncludeDocumentation = 4, true, true
+	for i := range 300 {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, fmt.Sprint("asked-", i)
+		configs.Resources = append(configs.Resources, r)
+	}
+	committed := kmsg.NewPtrOffsetFetchRequest() // 4 kB of metadata for four bytes
+	committed.Version = 7
+	committed.Group = fmt.Sprintf("group-%d-%s", 0, strings.Repeat("g", 200))
+	t := kmsg.NewOffsetFetchRequestTopic()
+	t.Topic, t.Partitions = "neighbour", slices.Repeat([]int32{1}, 900)
+	committed.Topics = append(committed.Topics, t)
+	var frames [][]byte
+	for _, req := range []kmsg.Request{topics, groups, dirs, configs, committed} {
+		frames = append(frames, requestFrame(req))
+	}
+	all := a.crowd(many(400))
+	defer disperse(all)
+	for i, c := range all {
+		c.shout(frames[i%len(frames)])
+	}
+	time.Sleep(hold())
+	start := time.Now()
+	c := a.dial()
+	c.shout(frames[0])
+	if c.answer(time.Minute) == nil {
+		a.t.Error("one who reads the answer gets none")
+	}
+	return fmt.Sprintf("%d connections x 5 kinds; one who reads is answered in %s", len(all), time.Since(start).Round(time.Millisecond))
 }
 
 // largeMembers: groups whose members bring megabytes of metadata.
