@@ -326,7 +326,7 @@ func (c *conn) write() {
 	for call := range c.answers {
 		response, err := c.outcome(call)
 		if call.api.key == kmsg.Produce {
-			call.release() // its answer is small, and others wait
+			call.release()                           // its answer is small, and others wait
 			c.pace.done(time.Now(), response != nil) // before the client can know
 		}
 		if err == nil && response != nil && c.ctx.Err() == nil {
