@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -64,6 +65,9 @@ func (s store) list(t *testing.T, folder string) (keys []string) {
 			if err == nil && !d.IsDir() {
 				key, _ := filepath.Rel(s.url, path)
 				keys = append(keys, filepath.ToSlash(key))
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // a broker deletes meanwhile
 			}
 			return err
 		})

@@ -17,9 +17,7 @@ import (
 
 const (
 	// sweepEvery is the least time between two sweeps of a topic.
-	sweepEvery = upkeep.OrphanAge + time.Hour
-	// sweepSpread is the time over which the first looks at all topics are spread.
-	sweepSpread = 6 * time.Hour
+	sweepEvery = upkeep.OrphanAge + sweepMargin
 	// sweepRequests bounds the LISTs of one step; the next step goes on from there.
 	sweepRequests = 10
 )

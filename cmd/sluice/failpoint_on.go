@@ -7,13 +7,15 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"sluice/storage/object"
 	"sluice/storage/object/failpoint"
 )
 
 // atFailpoint counts towards the point that SLUICE_FAILPOINT names (POINT:N, see
-// package failpoint), where this process ends as by kill -9. nil: it names none.
+// package failpoint), where this process ends as by kill -9, or with POINT:N:still stands
+// still until SIGCONT. nil: it names none.
 var atFailpoint = sync.OnceValues(func() (*failpoint.Counter, error) {
 	text := os.Getenv("SLUICE_FAILPOINT")
 	if text == "" {
@@ -23,11 +25,21 @@ var atFailpoint = sync.OnceValues(func() (*failpoint.Counter, error) {
 	if err != nil {
 		return nil, usagef("SLUICE_FAILPOINT: %w", err)
 	}
+	if trigger.Still {
+		return failpoint.NewCounter(trigger, func() {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+			time.Sleep(stopArrives)
+		}), nil
+	}
 	return failpoint.NewCounter(trigger, func() {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // until it arrives
 	}), nil
 })
+
+// stopArrives is longer than a signal takes to stop all threads: who gets to the point goes
+// no further before that.
+const stopArrives = 100 * time.Millisecond
 
 func watchStore(store object.Store) (object.Store, error) {
 	counter, err := atFailpoint()

@@ -21,11 +21,6 @@ type Vacuumed struct {
 	OrphanBytes int64 `json:"orphan_bytes"`
 }
 
-// orphanAge is how old a file that no version names is before it is an orphan: far above
-// delta.MaxUploadAge, after which no writer of ours names it any more. A broker that sweeps by
-// itself waits longer (upkeep.OrphanAge), as it puts no entry for it.
-const orphanAge = time.Hour
-
 // Vacuum deletes the files that left the table longer ago than its readers were promised
 // (delta.deletedFileRetentionDuration), and orphans. With dryRun it only counts. A store that
 // tells no time is left alone.

@@ -8,5 +8,6 @@ import "time"
 // time for which a put can be under way.
 const (
 	DefaultWindow   = 20 * time.Second
+	MaxUploadAge    = 5 * time.Second
 	checkpointEvery = 10
 )

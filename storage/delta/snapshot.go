@@ -103,10 +103,6 @@ func (s *Snapshot) NextTimestamp(now time.Time) int64 {
 	return max(now.UnixMilli(), s.Timestamp+1)
 }
 
-// MaxUploadAge is how long after its upload a data file may still be named by a new
-// entry. What is much older and in no entry is an orphan, and may be deleted.
-const MaxUploadAge = 10 * time.Minute
-
 // TooLate reports whether a file that was uploaded at that moment, by the store's clock, may not
 // be named any more by an entry on top of s: MaxUploadAge is over, as the log shows. Who
 // deletes orphans puts an entry of his own first, so that a writer that stood still in between

@@ -189,8 +189,8 @@ func (t *Table[K, R]) create(ctx context.Context, log *delta.Log) (*delta.Snapsh
 			Configuration: map[string]string{
 				"delta.enableExpiredLogCleanup":      "false",
 				"delta.checkpointInterval":           "100",
-				"delta.logRetentionDuration":         "interval 1 days",
-				"delta.deletedFileRetentionDuration": "interval 1 hours",
+				"delta.logRetentionDuration":         historyRetention,
+				"delta.deletedFileRetentionDuration": deletedRetention,
 			},
 		},
 	})

@@ -9,11 +9,9 @@ import (
 )
 
 const (
-	// rewriteFiles is how many data files the table may have before it is rewritten
-	// into one, and rowsPerFile by how many rows that number grows by one: what a
-	// rewrite costs grows with the table.
-	rewriteFiles = 64
-	rowsPerFile  = 256
+	// rowsPerFile is by how many rows rewriteFiles grows by one: what a rewrite costs
+	// grows with the table.
+	rowsPerFile = 256
 	// rewriteDeadline bounds a rewrite on a store that hangs.
 	rewriteDeadline = time.Minute
 )

@@ -20,7 +20,7 @@ import (
 //
 // When a file may be deleted. Let t be the store's clock at the listing, s a snapshot
 // that holds everything that stood in the log at a moment after t, and f a file that
-// was OrphanAge old at t and that s does not name, live or as a tombstone. Then f is
+// was OrphanAge (pace.go) old at t and that s does not name, live or as a tombstone. Then f is
 // never committed later:
 //   - Not by whoever leads the table at that moment: an entry names only files whose
 //     upload ended at most ten minutes before its put began (delta.Committer uploads
@@ -33,10 +33,6 @@ import (
 // It makes no difference when the deletion happens: names are never used twice, so a
 // broker that is frozen between the snapshot and the deletion does no harm.
 // An engine's files have other names and are left alone.
-
-// OrphanAge is how old a file must be, by the store's clock. Ten minutes bound what
-// is still to be committed; the rest is for clocks, and for people who look.
-const OrphanAge = 24 * time.Hour
 
 // Page is a part of a listing of old files.
 type Page struct {

@@ -1,5 +1,5 @@
 // Package failpoint ends the process at a named point of the write path, as
-// kill -9 does. Nearly all such points are requests to the store, so this is a
+// kill -9 does, or has it stand still there. Nearly all such points are requests to the store, so this is a
 // store around a store: it tells from the kind, the key and the content of a write
 // what the broker is about, and no other code knows of it.
 //
@@ -48,12 +48,14 @@ const (
 type Trigger struct {
 	Point string
 	Nth   int64 // from 1
+	Still bool  // the process does not end there: it stands still, and may be woken
 }
 
-// Parse reads POINT:N, or POINT for the first time.
+// Parse reads POINT:N, or POINT for the first time; POINT:N:still does not end the process.
 func Parse(s string) (Trigger, error) {
-	point, n, counted := strings.Cut(s, ":")
-	t := Trigger{Point: point, Nth: 1}
+	rest, still := strings.CutSuffix(s, ":still")
+	point, n, counted := strings.Cut(rest, ":")
+	t := Trigger{Point: point, Nth: 1, Still: still}
 	if counted {
 		var err error
 		if t.Nth, err = strconv.ParseInt(n, 10, 64); err != nil || t.Nth < 1 {
@@ -70,20 +72,20 @@ func Parse(s string) (Trigger, error) {
 	return Trigger{}, fmt.Errorf("failpoint %q: a point ends with .before, .half or .after", s)
 }
 
-// Counter calls die when a point has been reached often enough.
+// Counter calls end when a point has been reached often enough.
 type Counter struct {
 	trigger Trigger
 	reached atomic.Int64
-	die     func()
+	end     func()
 }
 
-// NewCounter makes a Counter; die does not return, but in tests.
-func NewCounter(t Trigger, die func()) *Counter { return &Counter{trigger: t, die: die} }
+// NewCounter makes a Counter. end ends the process, or returns when that goes on.
+func NewCounter(t Trigger, end func()) *Counter { return &Counter{trigger: t, end: end} }
 
 // Reach says that the process is at a moment of what it does.
 func (c *Counter) Reach(what string, m Moment) {
 	if what+"."+string(m) == c.trigger.Point && c.reached.Add(1) == c.trigger.Nth {
-		c.die()
+		c.end()
 	}
 }
 

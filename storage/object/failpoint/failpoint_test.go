@@ -75,12 +75,13 @@ func TestTriggersAreParsed(t *testing.T) {
 	for text, want := range map[string]failpoint.Trigger{
 		"data.before":          {Point: "data.before", Nth: 1},
 		"entry.write.after:12": {Point: "entry.write.after", Nth: 12},
+		"ack.before:3:still":   {Point: "ack.before", Nth: 3, Still: true},
 	} {
 		if got, err := failpoint.Parse(text); err != nil || got != want {
 			t.Errorf("%s is %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "data", "before", ".before", "data.before:", "data.before:0", "data.before:x", "data.later:1"} {
+	for _, text := range []string{"", "data", "before", ".before", "data.before:", "data.before:0", "data.before:x", "data.later:1", ":still", "data.before:x:still", "data.before:1:stil"} {
 		if got, err := failpoint.Parse(text); err == nil {
 			t.Errorf("%q is %v", text, got)
 		}
