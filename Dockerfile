@@ -16,7 +16,7 @@ ARG TARGETARCH
 ARG VERSION
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.release=$VERSION" -o /out/sluice ./cmd/sluice
-RUN mkdir -p /out/store
+RUN mkdir -p /out/store /out/tmp
 
 FROM scratch
 # For S3 over TLS.
@@ -24,6 +24,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /out/sluice /usr/bin/sluice
 # 1000 is the user of the apache/kafka image too, so that its volumes stay writable.
 COPY --from=build --chown=1000:1000 /out/store /var/lib/sluice
+# For the disk cache. With a read-only root file system mount a volume here, or do without.
+COPY --from=build --chown=1000:1000 /out/tmp /tmp
 USER 1000:1000
 ENV SLUICE_STORE=/var/lib/sluice
 VOLUME /var/lib/sluice

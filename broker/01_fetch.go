@@ -112,6 +112,7 @@ type fetchPartition struct {
 
 	err       error
 	offsets   storage.Offsets
+	found     storage.Read // what batches are of
 	batches   [][]byte
 	bytes     int
 	diverging *diverging
@@ -249,6 +250,7 @@ func (f *fetching) pause(ctx context.Context, stopping <-chan struct{}) {
 // read reads one partition, within what the others have left of the limit.
 func (f *fetching) read(ctx context.Context, topic *storage.Topic, p *fetchPartition) {
 	f.bytes -= p.bytes
+	p.found.Release()
 	p.batches, p.bytes, p.offsets = nil, 0, noOffsets
 	if p.err = p.check(ctx, topic); p.err != nil || p.diverging != nil {
 		return
@@ -262,7 +264,7 @@ func (f *fetching) read(ctx context.Context, topic *storage.Topic, p *fetchParti
 		p.err = err
 		return
 	}
-	p.offsets, p.batches = found.Offsets, found.Batches
+	p.found, p.offsets, p.batches = found, found.Offsets, found.Batches
 	if f.committed {
 		p.batches = stable(p.batches, p.offsets.LastStable)
 	}

@@ -27,6 +27,15 @@ func (f *fetchResponse) bytes() (n int) {
 	return n
 }
 
+// release gives back the memory of the records, once they are sent.
+func (f *fetchResponse) release() {
+	for i := range f.topics {
+		for j := range f.topics[i].partitions {
+			f.topics[i].partitions[j].found.Release()
+		}
+	}
+}
+
 // copyBelow is up to which size a batch is copied into the buffer around it,
 // which is cheaper than one more element of a vectored write.
 const copyBelow = 4 << 10
@@ -43,7 +52,16 @@ type cut struct {
 	batch []byte
 }
 
+// add adds a batch. One that lies behind the last one in memory, as those do that were read from
+// the disk, is sent in one piece with it.
 func (g *gather) add(batch []byte) {
+	if n := len(g.shared); n > 0 && g.shared[n-1].at == len(g.buf) {
+		last := &g.shared[n-1].batch
+		if m := len(*last); cap(*last)-m >= len(batch) && &(*last)[:m+1][m] == &batch[0] {
+			*last = (*last)[:m+len(batch)]
+			return
+		}
+	}
 	if len(batch) < copyBelow {
 		g.buf = append(g.buf, batch...)
 		return

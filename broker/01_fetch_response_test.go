@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,6 +39,22 @@ func TestAFetchResponseIsEncodedAsByKmsg(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestBatchesThatLieSideBySideAreSentInOnePiece(t *testing.T) {
+	memory := bytes.Repeat([]byte{1, 2, 3, 4}, 4*copyBelow)
+	apart := bytes.Repeat([]byte{5}, copyBelow)
+	cut := func(from, to int) []byte { return memory[from*copyBelow : to*copyBelow] }
+	g := &gather{buf: []byte("header")}
+	for _, batch := range [][]byte{cut(0, 2), cut(2, 3)[:10], cut(2, 3)[10:], apart, cut(3, 4)} {
+		g.add(batch)
+	}
+	g.buf = append(g.buf, "partition"...)
+	g.add(cut(4, 5)) // behind the last in memory, but not in the answer
+	want := [][]byte{[]byte("header"), cut(0, 3), apart, cut(3, 4), []byte("partition"), cut(4, 5)}
+	if got := g.buffers(); !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Errorf("%d pieces, want %d", len(got), len(want))
 	}
 }
 

@@ -116,6 +116,9 @@ func (c *conn) send(r *request, response kmsg.Response) error {
 	if err != nil {
 		return err
 	}
+	if ok {
+		records.release()
+	}
 	c.broker.metrics.sent.Add(float64(size))
 	return nil
 }

@@ -295,9 +295,7 @@ func (t *Topic) applied(e *delta.Entry, snap *delta.Snapshot, pools [][]*appende
 			t.env.log.Error("a topic's new configuration is not used", "topic", t.name, "err", err)
 		}
 	}
-	if foreign {
-		t.forgetTails(e.Removes)
-	}
+	t.forgetTails(e, foreign)
 	t.noteMoved(e, t.pending)
 	place := t.index.place(e.Removes)
 	// Removes first, as in delta.Snapshot: a path that is in both lives.

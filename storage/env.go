@@ -82,11 +82,11 @@ func newEnv(store object.Store, options Options) *env {
 		budget:   delta.NewBudget(options.PutsPerSecond),
 		memory:   delta.NewMemory(options.TableBytes),
 		metrics:  newMetrics(options.Registerer),
-		tails:    newTailCache(options.TailBytes),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
 		checks:   make(chan struct{}, checkSlots(options.PendingBytes)),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.tails = newTailCache(options.TailBytes, e.openDisk())
 	e.blocks = newBlockCache(options.BlockBytes, e.metrics)
 	for range cap(e.encoders) {
 		e.encoders <- &encoders{}
@@ -95,6 +95,23 @@ func newEnv(store object.Store, options Options) *env {
 	e.adopting = make(chan struct{}, 1)
 	e.cleanLimits = cleanLimits{keys: upkeep.MaxKeys, bytes: cleanBytes}
 	return e
+}
+
+// openDisk answers the disk cache, nil if there is none: Sluice works without.
+func (e *env) openDisk() *diskCache {
+	o := &e.options
+	if o.DiskDir == "" || o.DiskBytes <= 0 {
+		return nil
+	}
+	disk, err := openDiskCache(o.DiskDir, newDiskBounds(o.DiskBytes, o.DiskShare, o.TailBytes), e.log)
+	if err != nil {
+		e.log.Warn("no disk cache: old records are read from the tables' files", "dir", o.DiskDir, "err", err)
+		return nil
+	}
+	if o.Registerer != nil {
+		registerDisk(o.Registerer, disk)
+	}
+	return disk
 }
 
 func (e *env) newLog(table string) *delta.Log {
@@ -143,6 +160,9 @@ func newPath() string {
 func (e *env) close(ctx context.Context) error {
 	e.cancel()
 	e.blocks.cancel() // also where ctx has ended already
+	if e.tails.disk != nil {
+		e.tails.disk.close()
+	}
 	ended := make(chan struct{})
 	go func() { e.background.Wait(); close(ended) }()
 	select {

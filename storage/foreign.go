@@ -173,10 +173,14 @@ func (x *index) nextInsert(ok func(*file) bool) (first *file) {
 	return first
 }
 
-// forgetTails drops what the tail cache holds of records that another writer's entry
-// may have deleted; t.mu is held. Rewritten ones go with them, which costs a reader
-// of those a look into the new file.
-func (t *Topic) forgetTails(removes []delta.Remove) {
+// forgetTails drops what the tail and disk caches hold of records that an entry may have
+// deleted: another writer's, or our own cleaning; t.mu is held. Rewritten ones go with them,
+// which costs a reader of those a look into the new file.
+func (t *Topic) forgetTails(e *delta.Entry, foreign bool) {
+	if !foreign && len(e.Adds) == 0 { // retention, of what is below the log start offset
+		return
+	}
+	removes := e.Removes
 	ends := map[int32]int64{}
 	for i := range removes {
 		f := t.index.files[delta.FileName(removes[i].Path)]
@@ -195,6 +199,7 @@ func (t *Topic) forgetTails(removes []delta.Remove) {
 	for n, end := range ends {
 		if n >= 0 && int(n) < len(t.partitions) {
 			t.env.tails.drop(&t.partitions[n].tail, end)
+			t.env.tails.forgetDisk(&t.partitions[n].tail)
 		}
 	}
 }

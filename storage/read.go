@@ -26,6 +26,14 @@ type Read struct {
 	Offsets
 	Batches [][]byte
 	Bytes   int
+	buffer  *buffer // that Batches lie in, if nobody else has them
+}
+
+// Release gives back the memory of Batches, which are of no use then. It is called once they
+// are sent, if at all, and once only: without it the garbage collector does it.
+func (r *Read) Release() {
+	r.buffer.release()
+	r.buffer, r.Batches, r.Bytes = nil, nil, 0
 }
 
 // Offsets answers the watermarks of a partition.
@@ -83,6 +91,9 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 	t.mu.Lock()
 	t.lookAfter(time.Now(), behindEvery)
 	t.mu.Unlock()
+	if t.readDisk(p, offset, maxBytes, atLeastOne, &read) {
+		return read, nil
+	}
 	err = t.upToDate(ctx, func() error {
 		read.Batches, read.Bytes = nil, 0
 		return t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
@@ -91,6 +102,21 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 		t.noteUnread(err)
 	}
 	return read, err
+}
+
+// readDisk reads what the disk cache holds, if it does.
+func (t *Topic) readDisk(p *partition, offset int64, maxBytes int, atLeastOne bool, read *Read) (ok bool) {
+	disk := t.env.tails.disk
+	if disk == nil {
+		return false
+	}
+	read.Batches, read.Bytes, read.buffer, ok = disk.read(&p.tail.spilled, offset, read.HighWatermark, maxBytes, atLeastOne)
+	if ok {
+		t.env.metrics.diskHits.Inc()
+	} else {
+		t.env.metrics.diskMisses.Inc()
+	}
+	return ok
 }
 
 // skip answers a reader who is at offset, where nothing is left up to the high

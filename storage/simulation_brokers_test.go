@@ -60,7 +60,7 @@ func (b *simBroker) start() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		ts, err := Open(ctx, life.store, Options{
 			Window: simWindow, CommitInterval: 5 * time.Millisecond, Log: b.s.log.With("broker", b.number),
-			TailBytes: 20_000, BlockBytes: 100_000,
+			TailBytes: 20_000, BlockBytes: 100_000, DiskDir: b.s.disk, DiskBytes: 200_000,
 		})
 		cancel()
 		if err == nil {

@@ -114,6 +114,7 @@ type simulation struct {
 	random  *rand.Rand // of the director and the set-up only
 	store   *mem.Store // without faults
 	weather *mem.Weather
+	disk    string // a directory for the brokers' disk caches
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -165,7 +166,7 @@ const (
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(), weather: mem.NewWeather(),
+		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(), weather: mem.NewWeather(), disk: t.TempDir(),
 		leads: map[string]int{}, topics: map[[16]byte]*simTopic{}, counts: map[string]int{}, quiet: make(chan struct{}),
 	}
 	s.kinds = map[string]simKind{}

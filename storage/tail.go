@@ -7,10 +7,11 @@ import (
 
 // tailCache keeps the newest batches of all partitions as they were produced,
 // so that live consumers cost neither a request to the store nor a decoding.
-// It is bounded in bytes; the oldest batch of all goes first. The bytes are the
-// produce requests' own: nothing is copied.
+// It is bounded in bytes; the oldest batch of all goes first, to the disk cache if there
+// is one. The bytes are the produce requests' own: nothing is copied.
 type tailCache struct {
 	limit int
+	disk  *diskCache // nil: none
 
 	mu    sync.Mutex
 	bytes int
@@ -27,6 +28,8 @@ type tail struct {
 	// dropped counts the oldest elements of order that are this tail's and whose
 	// batches are gone. tailCache's lock guards it.
 	dropped int
+	// spilled is what the disk cache holds of the partition.
+	spilled spilled
 }
 
 type tailBatch struct {
@@ -37,7 +40,7 @@ type tailBatch struct {
 // batchOverhead is what a cached batch takes up beside its bytes.
 const batchOverhead = 96
 
-func newTailCache(limit int) *tailCache { return &tailCache{limit: limit} }
+func newTailCache(limit int, disk *diskCache) *tailCache { return &tailCache{limit: limit, disk: disk} }
 
 // add appends committed batches to a partition's tail.
 func (c *tailCache) add(t *tail, batches ...tailBatch) {
@@ -62,12 +65,16 @@ func (c *tailCache) add(t *tail, batches ...tailBatch) {
 			continue
 		}
 		oldest.mu.Lock()
-		c.bytes -= len(oldest.batches.pop().data) + batchOverhead
+		b := oldest.batches.pop()
 		oldest.mu.Unlock()
+		c.bytes -= len(b.data) + batchOverhead
+		if c.disk != nil {
+			c.disk.add(&oldest.spilled, b)
+		}
 	}
 }
 
-// close drops a partition's tail. Its places in order stay until their turn comes
+// close drops a partition's tail, what the disk has of it included. Its places in order stay until their turn comes
 // or they are the larger part: while little is cached their turn never comes.
 func (c *tailCache) close(t *tail) {
 	c.mu.Lock()
@@ -83,7 +90,16 @@ func (c *tailCache) close(t *tail) {
 	}
 	t.batches = queue[tailBatch]{}
 	t.mu.Unlock()
+	c.forgetDisk(t)
 	c.tidy()
+}
+
+// forgetDisk drops what the disk cache has of a partition. Who drops batches of the tail for
+// being deleted does so before: they might be on their way to the disk.
+func (c *tailCache) forgetDisk(t *tail) {
+	if c.disk != nil {
+		c.disk.forget(&t.spilled)
+	}
 }
 
 // drop forgets a partition's batches up to the one that holds the offset before end.
@@ -144,7 +160,13 @@ func (t *tail) read(offset, limit int64, maxBytes int, atLeastOne bool) (batches
 
 // find is the index of the batch that holds offset, or of the next; t.mu is held.
 func (t *tail) find(offset int64) int {
-	return sort.Search(t.batches.len(), func(i int) bool { return t.batches.at(i).last >= offset })
+	return search(&t.batches, offset, func(b *tailBatch) int64 { return b.last })
+}
+
+// search is the index of the first element that reaches up to offset, of elements whose
+// last offsets ascend.
+func search[T any](q *queue[T], offset int64, last func(*T) int64) int {
+	return sort.Search(q.len(), func(i int) bool { return last(q.at(i)) >= offset })
 }
 
 // queue is a first-in first-out queue whose elements can be looked at.

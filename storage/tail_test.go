@@ -27,7 +27,7 @@ func held(t *testing.T, c *tailCache, tails ...*tail) (batches int) {
 }
 
 func TestClosedTailsLeaveNothingBehind(t *testing.T) {
-	c := newTailCache(1 << 20)
+	c := newTailCache(1<<20, nil)
 	stays := &tail{}
 	c.add(stays, tailBatch{data: make([]byte, 100)})
 	for range 1000 { // topics that come and go while little is cached
@@ -49,7 +49,7 @@ func TestClosedTailsLeaveNothingBehind(t *testing.T) {
 
 func TestTheOldestBatchOfAllTailsGoesFirst(t *testing.T) {
 	const size = 100
-	c := newTailCache(10 * (size + batchOverhead))
+	c := newTailCache(10*(size+batchOverhead), nil)
 	a, b, gone := &tail{}, &tail{}, &tail{}
 	all := []*tail{a, gone, b}
 	for offset := range int64(9) {
@@ -70,7 +70,7 @@ func TestTheOldestBatchOfAllTailsGoesFirst(t *testing.T) {
 
 func TestDroppedBatchesLeaveTheirPlacesInOrderBehind(t *testing.T) {
 	const size = 100
-	c := newTailCache(10 * (size + batchOverhead))
+	c := newTailCache(10*(size+batchOverhead), nil)
 	a, b := &tail{}, &tail{}
 	next := int64(0)
 	fill := func(n int) {

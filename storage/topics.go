@@ -32,6 +32,11 @@ type Options struct {
 	// TailBytes bounds the cache of batches as they were produced, BlockBytes that
 	// of batches rebuilt from files. Default 128 MiB and 64 MiB.
 	TailBytes, BlockBytes int
+	// DiskDir is where batches are kept that leave the tail cache, in files without names of
+	// DiskBytes in all; no such cache if either is not set. With DiskShare it takes one part
+	// in so many, at most, of what the disk has free.
+	DiskDir              string
+	DiskBytes, DiskShare int64
 	// PendingBytes bounds what is produced and not committed yet, over all topics;
 	// beyond it Append answers ErrUnavailable. Default 256 MiB.
 	PendingBytes int64

@@ -16,6 +16,7 @@ type bounds struct {
 	produce, other, answers int64 // of requests, and of answers
 	connections             int   // at a time, unless a setting says how many; 0: the default
 	groups, group           int64 // of the members of all consumer groups, and of one; 0: the defaults
+	disk                    disk
 	pace                    pace
 }
 
@@ -39,6 +40,11 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 		connections: int(memory / connectionMemory),
 		groups:      memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
+	}
+	if b.disk = s.disk; b.disk.dir != "" {
+		// The disk holds what leaves memory: a quarter of a second of a busy broker is
+		// enough for consumers that keep up.
+		b.tail = share(16, 32*mib)
 	}
 	if s.putsPerSecond >= 0 {
 		b.pace.puts = float64(s.putsPerSecond)
@@ -72,6 +78,7 @@ func (b bounds) topics(s settings, n *node) storage.Options {
 		CommitInterval: b.pace.interval,
 		PutsPerSecond:  b.pace.puts,
 		TailBytes:      int(b.tail), BlockBytes: int(b.blocks), PendingBytes: b.pending,
+		DiskDir: b.disk.dir, DiskBytes: b.disk.bytes, DiskShare: b.disk.share,
 		TableBytes: b.table,
 		Engine:     engine(),
 		Registerer: n.metrics,

@@ -21,6 +21,7 @@ const (
 // storage.ConfigKeys.
 var honouredProperties = []string{
 	"sluice.store", "sluice.store.latency", "sluice.store.puts.per.second", "sluice.store.wait.ms", "sluice.http", "sluice.http.pprof",
+	"sluice.cache.dir", "sluice.cache.bytes",
 	"sluice.log.level", "sluice.log.format", "sluice.max.partitions", "sluice.max.partitions.per.topic",
 	"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.listener.names",
 	"node.id", "broker.id", "cluster.id", "broker.rack", "log.dirs", "log.dir",

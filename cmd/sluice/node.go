@@ -58,6 +58,9 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 		}
 	}
 	b := newBounds(s, u, memory)
+	if b.disk.dir == "" && b.disk.bytes > 0 {
+		log.Info("no disk cache: there is no directory for temporary files, or it lies in memory; sluice.cache.dir names a better one")
+	}
 	if n.topics, err = storage.Open(ctx, n.store, b.topics(s, n)); err != nil {
 		return nil, damaged(fmt.Errorf("topics: %w", err), "Put back what was there, or move _sluice/topics away: it is made anew from the topics' own tables.")
 	}

@@ -55,6 +55,8 @@ type settings struct {
 	// storeLatency names the profile that the store is slowed down to, "none" for as
 	// it is (sluice.store.latency).
 	storeLatency string
+	// disk is the disk cache (sluice.cache.dir, sluice.cache.bytes).
+	disk disk
 
 	unknown  []string // where settings came from that nobody knows, sorted
 	unserved []string // the same for protection that Sluice does not have yet
@@ -76,6 +78,8 @@ func newSettings(properties map[string]property) (settings, error) {
 		storeWait:     r.ms("sluice.store.wait.ms", defaultStoreWait),
 		pprof:         r.boolean("sluice.http.pprof", false),
 		storeLatency:  r.oneOf("sluice.store.latency", "none", "s3-standard", "s3-express"),
+
+		disk: newDisk(r.text("sluice.cache.dir", ""), r.number("sluice.cache.bytes", -1, 0, math.MaxInt64)),
 
 		rebalanceDelay:    r.ms("group.initial.rebalance.delay.ms", defaultRebalanceDelay),
 		minSessionTimeout: r.ms("group.min.session.timeout.ms", 0),
