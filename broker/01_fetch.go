@@ -301,7 +301,7 @@ func (p *fetchPartition) check(ctx context.Context, topic *storage.Topic) error 
 	if p.lastFetchedEpoch < 0 {
 		return nil
 	}
-	epoch, end, err := topic.EpochEnd(ctx, p.partition, p.lastFetchedEpoch)
+	epoch, end, err := topic.EpochEnd(ctx, p.partition, p.lastFetchedEpoch, p.offset)
 	switch {
 	case err != nil:
 		return err
@@ -322,7 +322,8 @@ func checkEpoch(topic *storage.Topic, epoch int32) error {
 	switch low, high := topic.EpochRange(); {
 	case epoch < low:
 		return kerr.FencedLeaderEpoch
-	case epoch > high:
+	case epoch > high: // it has met another leader
+		topic.Doubt()
 		return kerr.UnknownLeaderEpoch
 	}
 	return nil

@@ -84,13 +84,19 @@ func duplicates(topics []kmsg.ListOffsetsRequestTopic) map[topicPartition]bool {
 	return twice
 }
 
-// known opens a topic that a client names for reading: whatever is wrong with the
-// name, the topic is unknown.
+// known opens a topic whose offsets a client asks for: whatever is wrong with the
+// name, the topic is unknown. That this broker leads it was so a moment ago: the offsets
+// of one that was overtaken are too low, and a consumer that begins at its end, or takes
+// it for all there is, would miss records or read them again.
 func (b *Broker) known(ctx context.Context, name string) (*storage.Topic, error) {
 	if _, ok := b.topics.Lookup(name); !ok {
 		return nil, storage.ErrUnknownTopic
 	}
-	return b.topics.Topic(ctx, name)
+	topic, err := b.topics.Topic(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return topic, topic.Confirm(ctx)
 }
 
 // findOffset fills in the answer for one partition, of which it returns the error.

@@ -30,7 +30,7 @@ func (b *Broker) offsetForLeaderEpoch(ctx context.Context, r *request) (kmsg.Res
 				err = checkEpoch(topic, p.CurrentLeaderEpoch)
 			}
 			if err == nil {
-				answer.LeaderEpoch, answer.EndOffset, err = topic.EpochEnd(ctx, p.Partition, p.LeaderEpoch)
+				answer.LeaderEpoch, answer.EndOffset, err = topic.EpochEnd(ctx, p.Partition, p.LeaderEpoch, -1)
 			}
 			if err != nil {
 				answer.LeaderEpoch, answer.EndOffset = -1, -1

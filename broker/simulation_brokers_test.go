@@ -94,6 +94,7 @@ func (l *simLife) open(handle *mem.Store, number int) error {
 	}
 	l.offsets, err = offsets.Open(ctx, store, offsets.Options{CommitInterval: interval, Window: simWindow, Log: log})
 	if err == nil {
+		l.offsets.OnLost(l.topics.Suspect)
 		err = l.serve(log.With("part", "broker"))
 		if err == nil {
 			return nil

@@ -177,6 +177,10 @@ func (o *Offsets) OnTakenBack(f func()) {
 	o.takenBack = f
 }
 
+// OnLost names the function that is called when another broker has taken the table over.
+// It must not block.
+func (o *Offsets) OnLost(f func()) { o.table.OnLost(f) }
+
 // Commit commits offsets of a group. It never blocks; concurrent commits of all
 // groups share one version. Offsets that have not changed are not written again
 // unless half of their retention is over.

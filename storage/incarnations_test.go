@@ -116,30 +116,70 @@ func TestABrokerThatIsBehindSendsNoConsumerBackToTheStart(t *testing.T) {
 			_, err := stale.Read(ctx, 0, 3, 1000, true)
 			return err
 		},
+		"where it ends": func(ctx context.Context, stale *Topic, _ int32) error {
+			time.Sleep(doubtEvery)
+			return stale.Confirm(ctx)
+		},
+		"the end of its own epoch, read beyond": func(ctx context.Context, stale *Topic, epoch int32) error {
+			_, _, err := stale.EpochEnd(ctx, 0, epoch-1, 3)
+			return err
+		},
 		"the end of an epoch after its own": func(ctx context.Context, stale *Topic, epoch int32) error {
-			_, _, err := stale.EpochEnd(ctx, 0, epoch)
+			_, _, err := stale.EpochEnd(ctx, 0, epoch, -1)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := mem.New()
-			a := start(t, store, Options{})
-			stale := a.create("t", 1)
-			mustAppend(t, stale, 0, "x")
-			if err := ask(t.Context(), stale, stale.Info().LeaderEpoch+1); err != nil && !errors.Is(err, ErrOffsetOutOfRange) {
-				t.Error("of a leader:", err)
-			}
-			b := start(t, store.Handle(), Options{})
-			newer := b.topic("t")
-			mustAppend(t, newer, 0, "y")
-			mustAppend(t, newer, 0, "z")
-			if err := ask(t.Context(), stale, newer.Info().LeaderEpoch); !errors.Is(err, ErrNotLeader) {
-				t.Error("of one that was:", err)
-			}
-			b.Close(t.Context())
-			a.Close(t.Context())
+			synctest.Test(t, func(t *testing.T) {
+				store := mem.New()
+				a := start(t, store, Options{})
+				stale := a.create("t", 1)
+				mustAppend(t, stale, 0, "x")
+				if err := ask(t.Context(), stale, stale.Info().LeaderEpoch+1); err != nil && !errors.Is(err, ErrOffsetOutOfRange) {
+					t.Error("of a leader:", err)
+				}
+				b := start(t, store.Handle(), Options{})
+				newer := b.topic("t")
+				mustAppend(t, newer, 0, "y")
+				mustAppend(t, newer, 0, "z")
+				if err := ask(t.Context(), stale, newer.Info().LeaderEpoch); !errors.Is(err, ErrNotLeader) {
+					t.Error("of one that was:", err)
+				}
+				b.Close(t.Context())
+				a.Close(t.Context())
+			})
 		})
 	}
+}
+
+func TestConsumersAreNotLeftWaitingAtABrokerThatHasLostAnotherTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		stale, idle := a.create("stale", 1), a.create("idle", 1)
+		mustAppend(t, stale, 0, "x")
+		time.Sleep(time.Hour)
+		b := start(t, store.Handle(), Options{})
+		mustAppend(t, b.topic("stale"), 0, "y")
+		waits := func(topic *Topic, at int64) error {
+			_, err := topic.Read(t.Context(), 0, at, 1000, true)
+			synctest.Wait() // a look comes behind it
+			return errors.Join(err, topic.reason())
+		}
+		if err := waits(stale, 1); err != nil {
+			t.Fatal("it does not know yet:", err)
+		}
+		time.Sleep(lostFor)
+		_ = a.catalogue.Put(liveRow(idle.Info())).Get(t.Context()) // taken over by b when it started
+		if err := waits(stale, 1); !errors.Is(err, ErrNotLeader) {
+			t.Error("where another broker has written:", err)
+		}
+		if err := waits(idle, 0); err != nil {
+			t.Error("where none has:", err)
+		}
+		b.Close(t.Context())
+		a.Close(t.Context())
+	})
 }
 
 func TestWhatAnotherBrokerHasMadeIsFoundWhenItIsAskedFor(t *testing.T) {

@@ -18,6 +18,10 @@ import (
 //   - when a producer knows more partitions: another broker may have added them;
 //   - before it says of an offset or a leader epoch that there is no such thing, since a
 //     consumer would give up its place for that;
+//   - before it tells its end to who asks for that, unless a commit or a look has shown
+//     within the last second that it still leads (Confirm);
+//   - when consumers wait at its end and another broker has taken any table from this one:
+//     they would wait for ever (Suspect);
 //   - when a file that it reads is gone;
 //   - when it is asked for a version of the table that it does not know.
 //
@@ -66,6 +70,38 @@ func (ts *Topics) watch() {
 	}
 }
 
+// Confirm makes sure that this broker leads the topic, and knows what is committed, as of a
+// second ago at most: ErrNotLeader, ErrUnavailable, ErrClosed. While entries are committed, and
+// if asked often, it makes no request.
+func (t *Topic) Confirm(ctx context.Context) error {
+	return storeError(t.committer.Confirm(ctx, doubtEvery))
+}
+
+// Doubt looks in the background whether this broker still leads.
+func (t *Topic) Doubt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.doubt(time.Now())
+}
+
+// Suspect says that there is another broker: each open topic looks at its log as soon as a
+// consumer waits at its end. It never blocks.
+func (ts *Topics) Suspect() {
+	for _, t := range ts.openTopics() {
+		t.suspected.Store(true)
+	}
+}
+
+// lookIfSuspected looks in the background, for who waits at the end of the topic.
+func (t *Topic) lookIfSuspected() {
+	if !t.suspected.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lookAfter(time.Now(), doubtEvery)
+}
+
 // doubt looks in the background whether this broker still leads; t.mu is held.
 func (t *Topic) doubt(now time.Time) { t.lookAfter(now, doubtEvery) }
 
@@ -76,11 +112,13 @@ func (t *Topic) lookAfter(now time.Time, every time.Duration) {
 		return
 	}
 	t.looked, t.looking = now, true
+	suspected := t.suspected.Swap(false)
 	t.env.background.Go(func() {
 		ctx, cancel := context.WithTimeout(t.env.ctx, lookDeadline)
 		defer cancel()
-		// A store that does not answer now will be asked again.
-		_ = t.committer.Look(ctx)
+		if t.committer.Look(ctx) != nil && suspected {
+			t.suspected.Store(true) // a store that does not answer now will be asked again
+		}
 		t.mu.Lock()
 		t.looking = false
 		t.mu.Unlock()

@@ -147,8 +147,14 @@ func (ts *Topics) forget(name string, o *opening, reason error) {
 	if ts.open[name] == o {
 		delete(ts.open, name)
 	}
-	if errors.Is(reason, ErrNotLeader) {
-		ts.lost[name] = time.Now()
+	if !errors.Is(reason, ErrNotLeader) {
+		return
+	}
+	ts.lost[name] = time.Now()
+	for other := range ts.open {
+		if t := ts.opened(other); t != nil {
+			t.suspected.Store(true)
+		}
 	}
 }
 

@@ -79,7 +79,10 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 	switch {
 	case offset < read.LogStart || offset > read.HighWatermark:
 		return read, fmt.Errorf("%w: %d is not within %d and %d", ErrOffsetOutOfRange, offset, read.LogStart, read.HighWatermark)
-	case offset == read.HighWatermark || maxBytes <= 0 && !atLeastOne:
+	case offset == read.HighWatermark:
+		t.lookIfSuspected()
+		return read, nil
+	case maxBytes <= 0 && !atLeastOne:
 		return read, nil
 	}
 	if batches, bytes, ok := p.tail.read(offset, read.HighWatermark, maxBytes, atLeastOne); ok {
@@ -388,16 +391,19 @@ func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (in
 // EpochEnd answers OffsetForLeaderEpoch (KIP-320). Nothing that was committed is
 // ever truncated, so every epoch up to the current one ends at the high watermark;
 // -1, -1 for one that never was, after which a consumer gives up its place. Who names an
-// epoch after ours has mostly met a newer leader: ErrNotLeader.
-func (t *Topic) EpochEnd(ctx context.Context, n int32, epoch int32) (int32, int64, error) {
+// epoch after ours, or has read beyond the high watermark (its next offset is seen, -1 if it
+// does not say), has mostly met a newer leader: ErrNotLeader.
+func (t *Topic) EpochEnd(ctx context.Context, n int32, epoch int32, seen int64) (int32, int64, error) {
 	offsets, err := t.Offsets(n)
-	if err != nil {
+	if err == nil && (epoch > t.epoch || seen > offsets.HighWatermark) {
+		if err = storeError(t.committer.Look(ctx)); err == nil {
+			offsets, err = t.Offsets(n)
+		}
+	}
+	switch {
+	case err != nil:
 		return -1, -1, err
-	}
-	if epoch > t.epoch {
-		return -1, -1, storeError(t.committer.Look(ctx))
-	}
-	if epoch < 0 {
+	case epoch < 0 || epoch > t.epoch:
 		return -1, -1, nil
 	}
 	return epoch, offsets.HighWatermark, nil

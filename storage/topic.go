@@ -52,6 +52,8 @@ type Topic struct {
 	version  atomic.Int64
 	settings atomic.Pointer[Settings]
 	used     atomic.Int64 // when somebody last read or appended, ms since 1970
+	// suspected says that another broker may lead, which is to be looked up for who waits.
+	suspected atomic.Bool
 
 	// mu guards what follows. It is never held across I/O.
 	mu         sync.Mutex

@@ -93,6 +93,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 	}
 	ts.ctx, ts.cancel = context.WithCancel(context.Background())
 	catalogue.OnChange(ts.catalogued)
+	catalogue.OnLost(ts.Suspect)
 	catalogue.Each(func(_ string, row *catalogueRow) { ts.note(row) })
 	if err := ts.reconcile(ctx); err != nil {
 		catalogue.Close(ctx)

@@ -67,6 +67,7 @@ func openNode(ctx context.Context, s settings, u storeURL, memory int64, log *sl
 	if n.offsets, err = offsets.Open(ctx, n.store, b.offsets(s, n)); err != nil {
 		return nil, damaged(fmt.Errorf("offsets: %w", err), "Put back what was there. Without _sluice/consumer_offsets all groups begin anew.")
 	}
+	n.offsets.OnLost(n.topics.Suspect)
 	if n.groups, err = openGroups(s, b, n.offsets, log); err != nil {
 		return nil, err
 	}

@@ -24,10 +24,11 @@ type Committer[T any] struct {
 	hooks   Hooks[T]
 	options CommitterOptions
 
-	mu      sync.Mutex
-	filling pool[T]
-	wanted  bool  // run sleeps and wants to hear of the next item
-	stopped error // why nothing is taken any more
+	mu        sync.Mutex
+	filling   pool[T]
+	wanted    bool      // run sleeps and wants to hear of the next item
+	stopped   error     // why nothing is taken any more
+	confirmed time.Time // when the newest put or reading began that has shown the log's end
 
 	wake      chan struct{} // capacity 1: look at filling again
 	proposals chan *proposal

@@ -110,7 +110,7 @@ func (c *Committer[T]) start(p *put[T]) {
 		c.options.Observe(PhaseTurn, p.started.Sub(s.ready))
 	}
 	c.put = p
-	c.looking.begun++
+	c.looking.puts++
 	proved := c.snap.Proved
 	go func() {
 		for delay := retryMin; ; delay = min(2*delay, retryMax) {
@@ -162,6 +162,7 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	c.snap.Proved = p.now
 	c.show()
 	c.mu.Lock()
+	c.confirmed = p.started
 	c.sealed = c.sealed[len(p.pools):]
 	for _, s := range p.pools {
 		c.filling.answered(s.senders)
@@ -174,7 +175,7 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	if err != nil {
 		return err
 	}
-	c.looking.answer(c.looking.begun, nil)
+	c.looking.answer(nil, c.looking.beforePut)
 	c.maintain()
 	return nil
 }

@@ -23,18 +23,20 @@ const (
 type looking struct {
 	waiting []*look
 	reading bool  // a reading is under way
-	begun   int64 // log puts so far
+	puts    int64 // log puts begun so far
+	reads   int64 // readings begun so far
 	read    chan lookRead
 }
 
 type look struct {
-	since int64 // puts that had begun when it was asked for
-	done  chan error
+	puts, reads int64 // those of looking when it was asked for
+	done        chan error
 }
 
 // lookRead is what a reading found.
 type lookRead struct {
 	from    int64 // the version it began after
+	began   time.Time
 	entries []*Entry
 	proved  time.Time
 	more    bool
@@ -67,6 +69,29 @@ func (c *Committer[T]) Look(ctx context.Context) error {
 	}
 }
 
+// Confirm makes sure that what is known here was all there is, at most as long ago as
+// within says: at once, without a request, if a commit or a look that began since then
+// has shown it, with a Look otherwise, and with its errors.
+func (c *Committer[T]) Confirm(ctx context.Context, within time.Duration) error {
+	c.mu.Lock()
+	confirmed, stopped := c.confirmed, c.stopped
+	c.mu.Unlock()
+	if stopped != nil {
+		return stopped
+	}
+	if age(confirmed) < within {
+		return nil
+	}
+	return c.Look(ctx)
+}
+
+// confirm notes that a put or reading that began at a time has shown that nothing was missing here.
+func (c *Committer[T]) confirm(began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.confirmed = began
+}
+
 // Current is a copy of the newest snapshot: with everything that stood in the log when
 // it was called, and at a moment when no entry of ours was being put. While it answers,
 // this committer leads the table: another leader's entries end it, with ErrFenced.
@@ -84,15 +109,16 @@ func (c *Committer[T]) Current(ctx context.Context) (*Snapshot, error) {
 
 // wait takes up a look.
 func (l *looking) wait(k *look) {
-	k.since = l.begun
+	k.puts, k.reads = l.puts, l.reads
 	l.waiting = append(l.waiting, k)
 }
 
-// answer ends the looks that were asked for before log put number n began.
-func (l *looking) answer(n int64, err error) {
+// answer ends the looks that were asked for before the newest put or reading, whichever
+// has ended, began.
+func (l *looking) answer(err error, before func(*look) bool) {
 	rest := l.waiting[:0]
 	for _, k := range l.waiting {
-		if k.since < n {
+		if before(k) {
 			k.done <- err
 		} else {
 			rest = append(rest, k)
@@ -102,12 +128,16 @@ func (l *looking) answer(n int64, err error) {
 	l.waiting = rest
 }
 
+func (l *looking) beforePut(k *look) bool     { return k.puts < l.puts }
+func (l *looking) beforeReading(k *look) bool { return k.reads < l.reads }
+
 // look starts a reading if somebody waits for one and no put is under way.
 func (c *Committer[T]) look() {
 	if len(c.looking.waiting) == 0 || c.looking.reading || c.put != nil {
 		return
 	}
 	c.looking.reading = true
+	c.looking.reads++
 	// It follows the log in place of c.snap, which stays with run. An entry that it
 	// cannot apply is among those it has shown: adopt will say why.
 	s := NewSnapshot()
@@ -115,7 +145,7 @@ func (c *Committer[T]) look() {
 	go func() {
 		ctx, cancel := context.WithTimeout(c.ctx, lookDeadline)
 		defer cancel()
-		r := lookRead{from: s.Version}
+		r := lookRead{from: s.Version, began: time.Now()}
 		room := c.log.opts.Memory.table / lookPart
 		r.err = c.log.Follow(ctx, s, func(e *Entry) error {
 			if len(r.entries) == maxLook || room < 0 {
@@ -149,7 +179,10 @@ func (c *Committer[T]) looked(r lookRead) error {
 	case errors.Is(r.err, ErrMoved), errors.Is(r.err, ErrUnsupported):
 		return r.err
 	case !r.more:
-		c.looking.answer(c.looking.begun+1, r.err)
+		if r.err == nil {
+			c.confirm(r.began)
+		}
+		c.looking.answer(r.err, c.looking.beforeReading)
 	}
 	if len(r.entries) > 0 {
 		c.maintain()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,64 @@ func TestALookThatFindsNothingIsOneGet(t *testing.T) {
 		}
 		if len(requests) != 1 {
 			t.Error("requests:", requests)
+		}
+	})
+}
+
+func TestConfirmingLooksOnlyWhereNothingElseHasShownTheEndOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		var requests atomic.Int64
+		store.SetFaults(func(mem.Request) mem.Fault { requests.Add(1); return mem.Fault{} })
+		confirm := func(want int64) {
+			t.Helper()
+			requests.Store(0)
+			if err := l.Confirm(t.Context(), time.Second); err != nil || requests.Load() != want {
+				t.Errorf("%d requests, want %d; %v", requests.Load(), want, err)
+			}
+		}
+		confirm(1) // nothing is known of a committer that was just started
+		confirm(0)
+		time.Sleep(time.Second)
+		l.append(0, true)
+		synctest.Wait()
+		confirm(0)
+		time.Sleep(999 * time.Millisecond)
+		confirm(0)
+		time.Sleep(time.Millisecond)
+		confirm(1)
+		foreignEntry(t, store.Handle(), &Entry{Txns: []Txn{{AppID: EpochApp, Version: 9}}})
+		time.Sleep(time.Second)
+		for range 2 {
+			if err := l.Confirm(t.Context(), time.Second); !errors.Is(err, ErrFenced) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// slowAnswers tells what was there a second ago.
+type slowAnswers struct{ object.Store }
+
+func (s slowAnswers) Get(ctx context.Context, key string, r object.Range) (object.Object, error) {
+	o, err := s.Store.Get(ctx, key, r)
+	time.Sleep(time.Second)
+	return o, err
+}
+
+func TestAReadingThatBeganBeforeALookDoesNotAnswerIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, slowAnswers{store}, CommitterOptions{})
+		go func() { _ = l.Look(t.Context()) }()
+		time.Sleep(time.Millisecond)
+		foreignEntry(t, store.Handle(), &Entry{})
+		if err := l.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, versions := l.count(); versions != 1 {
+			t.Error("versions applied:", versions)
 		}
 	})
 }

@@ -64,6 +64,7 @@ type Table[K comparable, R any] struct {
 	rewriting bool
 	closed    bool
 	changed   func(rows []R, all bool)
+	overtaken func()
 }
 
 // lead is one time of leading the table: from taking it over until another broker
@@ -392,6 +393,14 @@ func (t *Table[K, R]) OnChange(f func(rows []R, all bool)) {
 	t.changed = f
 }
 
+// OnLost names the function that is called when another broker has taken the table over.
+// It must not block.
+func (t *Table[K, R]) OnLost(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.overtaken = f
+}
+
 // Version is the table's newest version known here.
 func (t *Table[K, R]) Version() int64 {
 	t.mu.Lock()
@@ -487,13 +496,17 @@ func (t *Table[K, R]) failed(changes []*change[R], err error) {
 func (t *Table[K, R]) stopped(l *lead[R], err error) {
 	t.mu.Lock()
 	l.ended = err
-	taken := l.taken
+	taken, overtaken := l.taken, t.overtaken
 	if taken {
 		t.lost = time.Now()
 	}
 	t.mu.Unlock()
-	if taken { // otherwise open tells
-		t.options.Log.Error("table lost: another broker writes to this store, or the table was changed; writes to it fail for a while",
-			"table", t.path, "err", err)
+	if !taken { // open tells
+		return
+	}
+	t.options.Log.Error("table lost: another broker writes to this store, or the table was changed; writes to it fail for a while",
+		"table", t.path, "err", err)
+	if overtaken != nil {
+		overtaken()
 	}
 }
