@@ -160,6 +160,9 @@ const (
 	// worthAVersion is how many bytes a pool of stalled senders must have to be closed
 	// whatever the interval: three of the Java client's batches, whose window is five.
 	worthAVersion = 48 << 10
+	// worthAnUpload is how many bytes it must have to be closed while another upload is
+	// under way: a file of that size is no small one, which compaction has to merge at once.
+	worthAnUpload = 256 << 10
 	// burstTombstones is how many removed files a table may name while such pools are
 	// closed without regard to eagerPart: some ten minutes of 400 versions a second.
 	// Each takes 250 bytes of memory, and a row of each checkpoint, for the hour that
@@ -519,15 +522,16 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 }
 
 // isAnother reports whether a pool whose senders are stalled should follow those that
-// are under way. What comes while one is uploaded goes into one file. And senders may be
-// stalled only because of what is under way: when that is answered they send the rest
-// of what would have been one pool. c.mu is held.
+// are under way. What comes while one is uploaded goes into one file, unless it is
+// worth one of its own: a store that takes long for each put has several under way. And
+// senders may be stalled only because of what is under way: when that is answered they
+// send the rest of what would have been one pool. c.mu is held.
 func (c *Committer[T]) isAnother(p *pool[T]) bool {
 	under := 0
 	for _, s := range c.sealed {
 		under += s.bytes
 	}
-	return 2*p.bytes >= under && !c.uploading()
+	return 2*p.bytes >= under && (p.bytes >= worthAnUpload || !c.uploading())
 }
 
 // uploading reports whether a closed pool is not in the store yet. c.mu is held.

@@ -214,6 +214,32 @@ func TestAProducerWhoseWindowIsFullIsCommittedAsFastAsTheStoreTakesIt(t *testing
 	})
 }
 
+func TestAWindowOfLargeBatchesHasSeveralUploadsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{Interval: every(150 * time.Millisecond)})
+		store.SetFaults(slow(100*time.Millisecond, 50*time.Millisecond))
+		const window, pause = 5, 30 * time.Millisecond
+		sent := 0
+		for began, next := time.Now(), time.Now(); time.Since(began) < 5*time.Second; time.Sleep(time.Millisecond) {
+			committed, _ := l.count()
+			if time.Now().Before(next) || sent == committed+window {
+				continue
+			}
+			if err := l.Append(sent, worthAnUpload, Sender{ID: 1, Stalled: sent+1 == committed+window}); err != nil {
+				t.Fatal(err)
+			}
+			sent++
+			next = next.Add(pause)
+		}
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if sent < 130 { // 100 with one upload at a time
+			t.Errorf("%d items in 5 s, want nearly as many as come: 166", sent)
+		}
+	})
+}
+
 func TestAProducerWhoseWindowIsFullOfLittleWaitsForHalfTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
