@@ -28,6 +28,7 @@ var sentinels = []struct {
 	{storage.ErrNotLeader, kerr.NotLeaderForPartition},
 	{storage.ErrClosed, kerr.NotLeaderForPartition}, // clients look for another broker, or for this one's successor
 	{storage.ErrUnavailable, kerr.KafkaStorageError},
+	{storage.ErrNoRoom, kerr.KafkaStorageError},
 	{storage.ErrStopped, kerr.KafkaStorageError},
 	{storage.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{storage.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},

@@ -82,6 +82,7 @@ func readCatalogueRow(ctx context.Context, env *env, name string) (catalogueRow,
 	if err != nil {
 		return catalogueRow{}, err
 	}
+	defer snap.Release()
 	return snapshotRow(name, snap)
 }
 

@@ -80,7 +80,7 @@ func newEnv(store object.Store, options Options) *env {
 	e := &env{
 		store: object.NewTally(store), options: options, log: options.Log,
 		budget:   delta.NewBudget(options.PutsPerSecond),
-		memory:   delta.NewMemory(options.TableBytes),
+		memory:   delta.NewMemory(options.TableBytes, options.TablesBytes),
 		metrics:  newMetrics(options.Registerer),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
 		checks:   make(chan struct{}, checkSlots(options.PendingBytes)),

@@ -19,6 +19,8 @@ var (
 	ErrNotLeader = errors.New("not the leader of the topic")
 	// ErrUnavailable: the store does not answer, or answers with errors. Retriable.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrNoRoom: the tables that are in use leave no memory for this one. Retriable.
+	ErrNoRoom = errors.New("no memory for another topic")
 	// ErrStopped: the topic cannot be served because of what its table holds
 	// (a newer protocol, a foreign change). The text says what to do.
 	ErrStopped = errors.New("topic stopped")

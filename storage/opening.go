@@ -85,7 +85,13 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	ctx, cancel := context.WithTimeout(ts.ctx, openDeadline)
 	defer cancel()
 	began := time.Now()
-	t, err := openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
+	open := func() (*Topic, error) {
+		return openTopic(ctx, ts.env, info, ts.defaults, func(reason error) { ts.forget(info.Name, o, reason) })
+	}
+	t, err := open()
+	for errors.Is(err, ErrNoRoom) && ts.closeIdle(ctx) {
+		t, err = open()
+	}
 	if err == nil && t.Info().ID != info.ID {
 		// Another broker has made it anew. What is served must be in the catalogue: a
 		// row that says "deleted" would hide acknowledged records after a restart.
@@ -118,6 +124,28 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	if stale && !ts.closed {
 		ts.group.Go(func() { ts.amend(info.Name) })
 	}
+}
+
+// worthClosing is what the table of an idle topic must take for it to be closed for the
+// sake of another one, in bytes: each that is closed costs a version when it is opened again.
+const worthClosing = 1 << 20
+
+// closeIdle makes room for another table: it closes the topic of the largest one that nobody
+// has used for a while, and reports whether there was any.
+func (ts *Topics) closeIdle(ctx context.Context) bool {
+	var idle *Topic
+	most := int64(worthClosing)
+	before := time.Now().Add(-activeFor).UnixMilli()
+	for _, t := range ts.openTopics() {
+		if n := t.committer.Memory(); n >= most && max(t.used.Load(), t.opened) < before && !t.awaited() {
+			idle, most = t, n
+		}
+	}
+	if idle == nil {
+		return false
+	}
+	ts.env.log.Info("an idle topic is closed, as another one needs its memory", "topic", idle.name, "bytes", most)
+	return idle.close(ctx) == nil
 }
 
 // fail remembers why a topic cannot be opened, which took so long to find out, and logs

@@ -377,6 +377,7 @@ func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (in
 	if err != nil {
 		return -1, versionError(err)
 	}
+	defer snap.Release()
 	if snap.Metadata.ID != t.id {
 		return -1, fmt.Errorf("%w: version %d is of a topic of this name that was deleted", ErrVersionGone, version)
 	}

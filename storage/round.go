@@ -108,6 +108,7 @@ func (ts *Topics) look(row catalogueRow) (again time.Time, err error) {
 	if err != nil {
 		return again, err
 	}
+	defer snap.Release()
 	properties, err := parseProperties(snap.Metadata.Configuration)
 	if err != nil {
 		return again, err

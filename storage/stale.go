@@ -104,6 +104,7 @@ func (t *Topic) findStale(ctx context.Context, snap *delta.Snapshot, tail []*del
 			switch {
 			case err == nil:
 				t.noteStale(e, before.Files, func(name string) bool { return mayInsert(before.Files[name]) })
+				before.Release()
 			case !errors.Is(err, delta.ErrNoVersion):
 				return storeError(err)
 			}

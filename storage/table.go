@@ -184,6 +184,7 @@ func createTable(ctx context.Context, env *env, name string, id uuid.UUID, parti
 		if err != nil {
 			return catalogueRow{}, storeError(err)
 		}
+		defer snap.Release() // of one round, nearly always
 		there, err := snapshotRow(name, snap)
 		if err != nil {
 			return catalogueRow{}, fmt.Errorf("%w: %s: its folder holds another Delta table: %w", ErrInvalidTopic, name, err)
@@ -233,6 +234,8 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	case errors.Is(err, ErrStopped):
 		return err
+	case errors.Is(err, delta.ErrFull):
+		return fmt.Errorf("%w: %w; give the broker more memory (its container's limit, or GOMEMLIMIT), or use fewer topics of many files at a time", ErrNoRoom, err)
 	case errors.Is(err, delta.ErrTooLarge):
 		return fmt.Errorf("%w: %w; give the broker more memory (its container's limit, or GOMEMLIMIT), or put right what somebody has left there, and it goes on", ErrStopped, err)
 	case errors.Is(err, delta.ErrCorrupt):
@@ -241,7 +244,7 @@ func storeError(err error) error {
 	case errors.Is(err, delta.ErrUnsupported), errors.Is(err, errNoTopic):
 		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}
-	for _, own := range []error{ErrUnknownTopic, ErrNotLeader, ErrClosed, ErrStopped, ErrUnavailable, ErrInvalidConfig, ErrInvalidPartition, ErrOffsetOutOfRange} {
+	for _, own := range []error{ErrUnknownTopic, ErrNotLeader, ErrClosed, ErrStopped, ErrNoRoom, ErrUnavailable, ErrInvalidConfig, ErrInvalidPartition, ErrOffsetOutOfRange} {
 		if errors.Is(err, own) {
 			return err
 		}

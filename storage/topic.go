@@ -52,6 +52,7 @@ type Topic struct {
 	version  atomic.Int64
 	settings atomic.Pointer[Settings]
 	used     atomic.Int64 // when somebody last read or appended, ms since 1970
+	opened   int64        // when it was opened, the same
 	// suspected says that another broker may lead, which is to be looked up for who waits.
 	suspected atomic.Bool
 
@@ -114,6 +115,11 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 	if err != nil {
 		return nil, storeError(unsupported(err))
 	}
+	defer func() {
+		if err != nil {
+			snap.Release()
+		}
+	}()
 	if err := followable(snap.Protocol, snap.Metadata); err != nil {
 		return nil, err
 	}
@@ -129,6 +135,7 @@ func openTopic(ctx context.Context, env *env, info TopicInfo, defaults map[strin
 		calls: calls, uncount: uncount,
 		index: newIndex(properties.partitions), listeners: map[chan<- struct{}]int{},
 		resolving: make(chan struct{}, 1), adopted: map[string]struct{}{}, moved: map[string]bool{},
+		opened:    began.UnixMilli(),
 		reviewing: true, // not before it is ours
 		merging:   map[*file]bool{}, cleaning: map[*file]bool{},
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	// TableBytes bounds the state of each table in memory, and what is read of its log; a
 	// table that takes more is not served. Default delta.DefaultMemory.
 	TableBytes int64
+	// TablesBytes bounds the states of all tables that are open or looked at; a topic for which
+	// there is no room is not served (ErrNoRoom) until others are closed. Default 4 times TableBytes.
+	TablesBytes int64
 	// Window is W of the rule of cleaned log entries; see delta.Options.
 	Window time.Duration
 	// Engine names the writer in commitInfo.
@@ -159,22 +162,39 @@ func (ts *Topics) reconcile(ctx context.Context) error {
 		}
 		request.After = page.Last
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	var large []string // those that did not fit into memory beside each other; guarded by mu
+	take := func(ctx context.Context, name string) error {
+		row, err := readCatalogueRow(ctx, ts.env, name)
+		switch {
+		case errors.Is(err, delta.ErrNoTable), errors.Is(err, errNoTopic):
+			return nil // some other folder
+		case errors.Is(err, delta.ErrFull):
+			mu.Lock()
+			defer mu.Unlock()
+			large = append(large, name)
+			return nil
+		case err != nil:
+			ts.env.log.Error("a table under the root is not served", "table", name, "err", err)
+			return nil
+		}
+		return ts.catalogue.Put(row).Get(ctx)
+	}
+	group, parallel := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for _, name := range unknown {
-		group.Go(func() error {
-			row, err := readCatalogueRow(ctx, ts.env, name)
-			if errors.Is(err, delta.ErrNoTable) || errors.Is(err, errNoTopic) {
-				return nil // some other folder
-			}
-			if err != nil {
-				ts.env.log.Error("a table under the root is not served", "table", name, "err", err)
-				return nil
-			}
-			return ts.catalogue.Put(row).Get(ctx)
-		})
+		group.Go(func() error { return take(parallel, name) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	alone := large
+	for _, name := range alone { // one at a time: they fit, or are larger than a table may be
+		if err := take(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Budget is the budget of puts that all topics share, for what else writes to the
@@ -268,6 +288,7 @@ func (ts *Topics) Describe(ctx context.Context, name string) (Description, error
 	if err != nil {
 		return Description{}, storeError(err)
 	}
+	defer snap.Release()
 	properties, err := parseProperties(snap.Metadata.Configuration)
 	switch {
 	case err != nil:

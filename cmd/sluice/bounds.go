@@ -12,7 +12,7 @@ import (
 // bounds are what a broker may hold in memory, in bytes, and ask of its store.
 type bounds struct {
 	tail, blocks, pending   int64 // of storage
-	table                   int64 // the state of one table
+	table, tables           int64 // the state of one table, and of all
 	produce, other, answers int64 // of requests, and of answers
 	connections             int   // at a time, unless a setting says how many; 0: the default
 	groups, group           int64 // of the members of all consumer groups, and of one; 0: the defaults
@@ -37,6 +37,7 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 		tail: share(8, 128*mib), blocks: share(16, 64*mib), pending: share(8, 256*mib),
 		produce: share(8, d.ProduceMemory), other: share(32, d.OtherMemory), answers: share(16, d.AnswerMemory),
 		table:       share(4, delta.DefaultMemory),
+		tables:      memory / 3,
 		connections: int(memory / connectionMemory),
 		groups:      memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
@@ -79,7 +80,7 @@ func (b bounds) topics(s settings, n *node) storage.Options {
 		PutsPerSecond:  b.pace.puts,
 		TailBytes:      int(b.tail), BlockBytes: int(b.blocks), PendingBytes: b.pending,
 		DiskDir: b.disk.dir, DiskBytes: b.disk.bytes, DiskShare: b.disk.share,
-		TableBytes: b.table,
+		TableBytes: b.table, TablesBytes: b.tables,
 		Engine:     engine(),
 		Registerer: n.metrics,
 		Log:        n.log,

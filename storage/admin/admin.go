@@ -79,6 +79,7 @@ func (t *Table) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	snap.Release() // there is one at a time in this process
 	state, err := storage.ReadTableState(snap)
 	switch {
 	case err != nil:

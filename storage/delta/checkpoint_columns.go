@@ -178,6 +178,14 @@ func (r *checkpointGroupReader) takes(n int64) bool {
 		r.fail(unfolds("bytes"))
 		return false
 	}
+	if r.budget.kept += n; r.budget.kept >= smallBytes {
+		err := r.budget.room.grow(r.budget.kept)
+		r.budget.kept = 0
+		if err != nil {
+			r.fail(err)
+			return false
+		}
+	}
 	return true
 }
 

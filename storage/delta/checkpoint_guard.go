@@ -91,8 +91,13 @@ type checkpointBudget struct {
 	bytes, values int64
 	// size is what the values take at most, if each is copied: one that is in a
 	// dictionary is no longer than that.
-	size   int64
-	blocks blocks
+	size int64
+	// unfolded is what the pages take.
+	unfolded int64
+	blocks   blocks
+	// room, if not nil, takes what is kept, now and then: kept is what it has not taken yet.
+	room *room
+	kept int64
 }
 
 func newCheckpointBudget(size int, limit int64) *checkpointBudget {
@@ -177,6 +182,7 @@ func (b *checkpointBudget) chunk(codec format.CompressionCodec, data []byte) err
 			return unfolds("values")
 		}
 		b.size += page.unfolded
+		b.unfolded += page.unfolded
 		if page.kind == int64(format.DictionaryPage) {
 			dictionary = max(dictionary, page.unfolded)
 		} else if dictionary > 0 {

@@ -11,11 +11,17 @@ import (
 
 // readCheckpoint builds the snapshot of a checkpoint, of one part or several.
 // ErrCorrupt means that these bytes are of no use, errCleaned that a part is gone.
-func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (*Snapshot, error) {
-	s := NewSnapshot()
-	s.Version = files.version
+func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (s *Snapshot, err error) {
+	s = NewSnapshot()
+	s.Version, s.room = files.version, l.room()
+	whole := s
+	defer func() {
+		if err != nil {
+			whole.Release()
+		}
+	}()
 	memory := l.opts.Memory
-	state := checkpointState{room: memory.table}
+	state := checkpointState{memory: memory, room: memory.table}
 	left := memory.maxCheckpoint()
 	for _, part := range files.parts {
 		if left -= part.size; left < 0 {
@@ -31,7 +37,7 @@ func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (*Sn
 			if err != nil {
 				return err
 			}
-			return state.read(s, o.Body)
+			return state.read(ctx, s, o.Body)
 		}()
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint of version %d: %w", files.version, err)
@@ -47,6 +53,7 @@ func (l *Log) readCheckpoint(ctx context.Context, files logCheckpointFiles) (*Sn
 // checkpointState is what the parts of a checkpoint have in common: what must be seen
 // exactly once over all, and how many bytes of memory are left for what they unfold to.
 type checkpointState struct {
+	memory               *Memory
 	protocols, metadatas int
 	room                 int64
 }
@@ -65,17 +72,25 @@ func (c *checkpointState) finish(s *Snapshot) error {
 // read adds the actions of one Parquet file to s. The bytes may be anybody's:
 // columns are found by name, those we do not know are not read, and what the
 // Parquet library makes of hostile ones is caught.
-func (c *checkpointState) read(s *Snapshot, body []byte) (err error) {
+func (c *checkpointState) read(ctx context.Context, s *Snapshot, body []byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, r, debug.Stack())
 		}
 	}()
-	file, _, err := openParquet(body, c.room)
+	file, claims, err := openParquet(body, c.room)
 	if err != nil {
 		return err
 	}
+	if claims.unfolded > unfoldAlone {
+		done, err := c.memory.unfold(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	budget := newCheckpointBudget(len(body), c.room)
+	budget.room = s.room
 	for _, group := range file.RowGroups() {
 		r := &checkpointGroupReader{root: file.Root(), chunks: group.ColumnChunks(), rows: int(group.NumRows()), budget: budget}
 		if err := c.readGroup(s, r); err != nil {

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,9 +47,9 @@ func testRich(t testing.TB) *Snapshot {
 func testDecode(version int64, parts ...[]byte) (*Snapshot, error) {
 	s := NewSnapshot()
 	s.Version = version
-	state := checkpointState{room: DefaultMemory}
+	state := checkpointState{memory: NewMemory(0, 0), room: DefaultMemory}
 	for _, part := range parts {
-		if err := state.read(s, part); err != nil {
+		if err := state.read(context.Background(), s, part); err != nil {
 			return nil, err
 		}
 	}

@@ -44,6 +44,7 @@ type Committer[T any] struct {
 
 	uploads putLatencies // of data files
 	shown   shown
+	room    *room // of snap
 
 	// Owned by run.
 	snap     *Snapshot
@@ -60,7 +61,7 @@ type Committer[T any] struct {
 	// foreignAt is when the last entry of another writer was applied, settledAt when
 	// the last log put ended.
 	foreignAt, settledAt time.Time
-	// unmeasured is what other writers' entries have added since the snapshot was measured.
+	// unmeasured is what entries have added since the snapshot was measured.
 	unmeasured int64
 }
 
@@ -178,6 +179,8 @@ const (
 	// maxHedged is the largest data file that is put twice rather than waited for: of
 	// larger ones the bytes take the time, and twice the bytes take longer.
 	maxHedged = 1 << 20
+	// measurePart of its size is what a snapshot may grow by before it is measured again.
+	measurePart = 16
 )
 
 // sealed is a closed pool on its way into the log.
@@ -211,7 +214,7 @@ type proposal struct {
 	done   chan error // capacity 1
 }
 
-// Start makes a committer that goes on from snap, which it owns from now on.
+// Start makes a committer that goes on from snap, which it owns from now on, and releases.
 func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOptions) *Committer[T] {
 	if options.PoolBytes <= 0 {
 		options.PoolBytes = defaultPoolBytes
@@ -240,6 +243,11 @@ func Start[T any](log *Log, snap *Snapshot, hooks Hooks[T], options CommitterOpt
 		uploaded:  make(chan *sealed[T], options.Uploads),
 		putDone:   make(chan *put[T], 1),
 	}
+	if snap.room == nil { // it is new
+		snap.room = log.room()
+		snap.room.force(snap.memory())
+	}
+	c.room = snap.room
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.upkeep.finished = make(chan upkeepResult, 1)
 	c.looking.read = make(chan lookRead, 1)
@@ -337,6 +345,7 @@ func (c *Committer[T]) reason() error {
 func (c *Committer[T]) run() {
 	defer close(c.done)
 	defer c.cancel()
+	defer c.snap.Release()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	quit := c.quit

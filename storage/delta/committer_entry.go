@@ -159,6 +159,9 @@ func (c *Committer[T]) settle(p *put[T]) error {
 	if err := c.snap.Apply(p.entry); err != nil {
 		return err
 	}
+	if c.outgrown(p.entry) {
+		c.snap.room.force(c.snap.memory())
+	}
 	c.snap.Proved = p.now
 	c.show()
 	c.mu.Lock()
@@ -199,12 +202,29 @@ func (c *Committer[T]) adopt(e *Entry, now time.Time) error {
 // measure makes sure that the snapshot has room, now and then: an entry of somebody else
 // may be of any size.
 func (c *Committer[T]) measure(e *Entry) error {
-	if c.unmeasured += e.memory(); c.unmeasured < smallBytes {
+	if !c.outgrown(e) {
 		return nil
 	}
-	c.unmeasured = 0
-	if n := c.snap.memory(); n > c.log.opts.Memory.table {
+	n := c.snap.memory()
+	if n > c.log.opts.Memory.table {
 		return fmt.Errorf("version %d of %s: %w: %d bytes, of %d", e.Version, c.log.table, ErrTooLarge, n, c.log.opts.Memory.table)
+	}
+	if err := c.snap.room.set(n); err != nil {
+		return fmt.Errorf("version %d of %s: %w", e.Version, c.log.table, err)
 	}
 	return nil
 }
+
+// outgrown reports whether the snapshot is to be measured again after an entry: the work
+// for it is in proportion to its size.
+func (c *Committer[T]) outgrown(e *Entry) bool {
+	c.unmeasured += e.memory()
+	if c.unmeasured < max(smallBytes, c.Memory()/measurePart) {
+		return false
+	}
+	c.unmeasured = 0
+	return true
+}
+
+// Memory is about how many bytes the table's state takes.
+func (c *Committer[T]) Memory() int64 { return c.room.bytes.Load() }

@@ -139,9 +139,9 @@ func bomb(t testing.TB, n, length int) []byte {
 
 func TestACheckpointUnfoldsToNoMoreThanATableMayTake(t *testing.T) {
 	body := bomb(t, 400, 1<<20) // 400 MiB
-	state := checkpointState{room: 32 << 20}
+	state := checkpointState{memory: NewMemory(0, 0), room: 32 << 20}
 	var err error
-	took := allocated(func() { err = state.read(NewSnapshot(), body) })
+	took := allocated(func() { err = state.read(t.Context(), NewSnapshot(), body) })
 	if !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("%v of %d bytes", err, len(body))
 	}
@@ -154,7 +154,7 @@ func TestACheckpointUnfoldsToNoMoreThanATableMayTake(t *testing.T) {
 // one at a time.
 func TestEntriesBeyondTheMemoryAreNotRead(t *testing.T) {
 	store := mem.New()
-	log := testLog(t, store, NewMemory(minMemory))
+	log := testLog(t, store, NewMemory(minMemory, 0))
 	line := `{"add":{"path":"%d.parquet","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}` + "\n"
 	put := func(version int64, actions int) {
 		var b strings.Builder

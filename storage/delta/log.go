@@ -29,6 +29,9 @@ type Options struct {
 	MaxEntries int64
 	// Memory bounds what is read, and is shared with other logs of the process.
 	Memory *Memory
+	// Own says that the table is one of the process's own, which must be served whatever
+	// others take of Memory.
+	Own bool
 	// Log takes rare facts that are no error for the caller: an unusable
 	// checkpoint that was passed over, a stray entry removed.
 	Log *slog.Logger
@@ -74,7 +77,7 @@ func NewLog(store object.Store, table string, opts Options) *Log {
 		opts.MaxEntries = DefaultMaxEntries
 	}
 	if opts.Memory == nil {
-		opts.Memory = NewMemory(0)
+		opts.Memory = NewMemory(0, 0)
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -83,6 +86,9 @@ func NewLog(store object.Store, table string, opts Options) *Log {
 	l.maxEntries.Store(opts.MaxEntries)
 	return l
 }
+
+// room is what a snapshot of the table is going to take.
+func (l *Log) room() *room { return &room{memory: l.opts.Memory, own: l.opts.Own} }
 
 // SetMaxEntries replaces Options.MaxEntries: a topic says it in its table, which is
 // read after the Log is made. 0 or less is no change.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"sluice/storage/object"
 )
@@ -25,6 +26,10 @@ const (
 	// smallBytes is what is read without asking, many at a time. Ordinary entries have
 	// some kB.
 	smallBytes = 256 << 10
+	// aheadBytes is the same of entries, of which one load reads many ahead.
+	aheadBytes = 32 << 10
+	// allTables is how many times what one table may take all may, unless it is said.
+	allTables = 4
 )
 
 // ErrTooLarge says that a table, or one object of it, takes more memory than one table
@@ -33,19 +38,34 @@ const (
 var ErrTooLarge = fmt.Errorf("%w: larger than memory allows", ErrCorrupt)
 
 // Memory bounds what the logs that share it take while they are read, and what the
-// state of each may take afterwards. nil means the default. Safe for concurrent use.
+// state of each and of all may take afterwards. nil means the default. Safe for concurrent use.
 type Memory struct {
-	table int64
+	table, all int64
+	used       atomic.Int64 // of all; see room
+	// loads has a place for each load that may run at a time, unfolding for a checkpoint of
+	// more than unfoldAlone.
+	loads, unfolding chan struct{}
 	// large is held while an object of more than smallBytes is read: one at a time.
 	large chan struct{}
 }
 
-// NewMemory bounds the state of one table by so many bytes, 0 for the default.
-func NewMemory(table int64) *Memory {
+// NewMemory bounds the state of one table, and of all together, by so many bytes, 0 for the
+// defaults.
+func NewMemory(table, all int64) *Memory {
 	if table <= 0 {
 		table = DefaultMemory
 	}
-	return &Memory{table: max(table, minMemory), large: make(chan struct{}, 1)}
+	table = max(table, minMemory)
+	if all <= 0 {
+		all = allTables * table
+	}
+	all = max(all, table)
+	return &Memory{
+		table: table, all: all,
+		loads:     make(chan struct{}, max(loadsMin, min(loadsMax, all/loadBytes))),
+		unfolding: make(chan struct{}, 1),
+		large:     make(chan struct{}, 1),
+	}
 }
 
 // Table is how many bytes the state of a table may take.
@@ -54,26 +74,16 @@ func (m *Memory) Table() int64 { return m.table }
 func (m *Memory) maxEntry() int64      { return m.table / entryPart }
 func (m *Memory) maxCheckpoint() int64 { return m.table / checkpointPart }
 
-// lock waits until no other large object is read, and answers how to let the next one go on.
-func (m *Memory) lock(ctx context.Context) (unlock func(), err error) {
-	select {
-	case m.large <- struct{}{}:
-		return func() { <-m.large }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // Get reads a whole object of limit bytes at most, else ErrTooLarge. done must be called
 // when what was made of it needs no more room than it will keep; it is never nil.
 func (m *Memory) Get(ctx context.Context, store object.Store, key string, limit int64) (o object.Object, done func(), err error) {
-	if o, err = getSmall(ctx, store, key); !errors.Is(err, errLarge) {
+	if o, err = getSmall(ctx, store, key, smallBytes); !errors.Is(err, errLarge) {
 		return o, func() {}, err
 	}
 	if o.Size > limit {
 		return o, func() {}, fmt.Errorf("%w: %s of %d bytes, of which %d may be read", ErrTooLarge, key, o.Size, limit)
 	}
-	unlock, err := m.lock(ctx)
+	unlock, err := hold(ctx, m.large)
 	if err != nil {
 		return o, func() {}, err
 	}
@@ -90,10 +100,10 @@ func (m *Memory) Get(ctx context.Context, store object.Store, key string, limit 
 // errLarge says that an object is not to be read beside others.
 var errLarge = errors.New("a large object")
 
-// getSmall reads an object of up to smallBytes; the error of a larger one is errLarge.
-func getSmall(ctx context.Context, store object.Store, key string) (object.Object, error) {
-	o, err := store.Get(ctx, key, object.Range{Length: smallBytes + 1})
-	if err == nil && len(o.Body) > smallBytes {
+// getSmall reads an object of up to limit bytes; the error of a larger one is errLarge.
+func getSmall(ctx context.Context, store object.Store, key string, limit int) (object.Object, error) {
+	o, err := store.Get(ctx, key, object.Range{Length: int64(limit) + 1})
+	if err == nil && len(o.Body) > limit {
 		o.Body, err = nil, errLarge
 	}
 	return o, err

@@ -31,13 +31,14 @@ var errCleaned = errors.New("removed while it was read")
 // called in order.
 //
 // ErrNoTable, ErrUnsupported and ErrCorrupt tell what stands in the way. ErrMoved
-// says that cleanup overtook the load after each had been called: start afresh.
+// says that cleanup overtook the load after each had been called: start afresh. ErrFull: it
+// may fit into memory later. The snapshot is to be given to a Committer, or released.
 func (l *Log) Open(ctx context.Context, each func(*Entry)) (*Snapshot, error) {
 	return l.load(ctx, allVersions, each)
 }
 
 // OpenAt loads the snapshot of a version, or ErrNoVersion if it is not there yet
-// or its history has been cleaned up.
+// or its history has been cleaned up. See Open for the rest.
 func (l *Log) OpenAt(ctx context.Context, version int64) (*Snapshot, error) {
 	if version < 0 || version == allVersions {
 		return nil, fmt.Errorf("version %d of %s: %w", version, l.table, ErrNoVersion)
@@ -46,6 +47,11 @@ func (l *Log) OpenAt(ctx context.Context, version int64) (*Snapshot, error) {
 }
 
 func (l *Log) load(ctx context.Context, until int64, each func(*Entry)) (*Snapshot, error) {
+	done, err := l.opts.Memory.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", l.table, err)
+	}
+	defer done()
 	called := false
 	for attempt := 1; ; attempt++ {
 		s, err := l.loadOnce(ctx, until, func(e *Entry) {
@@ -106,7 +112,7 @@ func (l *Log) loadListed(ctx context.Context, listing *logListing, until int64, 
 		switch {
 		case err == nil:
 			s.Checkpoint = files.version
-			return s, l.loadTail(ctx, s, listing, each)
+			return l.loadTail(ctx, s, listing, each)
 		case !errors.Is(err, ErrCorrupt):
 			return nil, err
 		}
@@ -115,7 +121,8 @@ func (l *Log) loadListed(ctx context.Context, listing *logListing, until int64, 
 	}
 	if len(listing.entries) > 0 && listing.entries[0].version == 0 && listing.contiguous(0) {
 		s := NewSnapshot()
-		return s, l.loadTail(ctx, s, listing, each)
+		s.room = l.room()
+		return l.loadTail(ctx, s, listing, each)
 	}
 	switch {
 	case passed != nil:
@@ -133,20 +140,40 @@ func (l *Log) loadListed(ctx context.Context, listing *logListing, until int64, 
 // noBase marks err as one that a listing of the whole log may cure.
 func noBase(err error) error { return fmt.Errorf("%w (%w)", err, errNoBase) }
 
-// loadTail applies the entries of listing after s.Version.
-func (l *Log) loadTail(ctx context.Context, s *Snapshot, listing *logListing, each func(*Entry)) error {
+// loadTail applies the entries of listing after s.Version, and answers s.
+func (l *Log) loadTail(ctx context.Context, s *Snapshot, listing *logListing, each func(*Entry)) (_ *Snapshot, err error) {
+	defer func() {
+		if err != nil {
+			s.Release()
+		}
+	}()
 	base := s.Version
 	// Who asked for each entry keeps them all, for a while.
-	room := l.opts.Memory.table - s.memory()
-	err := l.readEntries(ctx, s.Version+1, listing.tip(), func(e *Entry) error {
-		if room -= e.memory(); room < 0 {
+	size := s.memory()
+	room := l.opts.Memory.table - size
+	if err := s.room.set(size); err != nil {
+		return nil, err
+	}
+	unmeasured := int64(0)
+	err = l.readEntries(ctx, s.Version+1, listing.tip(), func(e *Entry) error {
+		size := e.memory()
+		if room -= size; room < 0 {
 			return fmt.Errorf("%w: up to version %d, more than %d bytes", ErrTooLarge, e.Version, l.opts.Memory.table)
+		}
+		if unmeasured += size; unmeasured >= smallBytes {
+			if err := s.room.grow(unmeasured); err != nil {
+				return err
+			}
+			unmeasured = 0
 		}
 		each(e)
 		return s.Apply(e)
 	})
+	if err == nil {
+		err = s.room.set(s.memory())
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.Proved = listing.now
 	if s.Timestamp == 0 && base >= 0 && base == s.Version {
@@ -154,10 +181,10 @@ func (l *Log) loadTail(ctx context.Context, s *Snapshot, listing *logListing, ea
 		if e, _, err := l.get(ctx, base); err == nil {
 			s.seeTimestamp(e)
 		} else if ctx.Err() != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return s, nil
 }
 
 // ReadEntry reads one entry. object.ErrNotFound means that the version is not
@@ -200,7 +227,7 @@ func (l *Log) readEntries(ctx context.Context, first, last int64, apply func(*En
 		answers := make(chan answer, 1)
 		window[version%openParallel] = answers
 		go func() {
-			o, err := getSmall(ctx, l.store, EntryKey(l.table, version))
+			o, err := getSmall(ctx, l.store, EntryKey(l.table, version), aheadBytes)
 			e, _, err := l.parse(version, o, err)
 			answers <- answer{e, err}
 		}()

@@ -31,6 +31,8 @@ type Snapshot struct {
 
 	// Checkpoint is the version of the newest known checkpoint, -1 if none.
 	Checkpoint int64
+
+	room *room // what it takes of the log's Memory; nil for a clone, whose maps have little of their own
 }
 
 // NewSnapshot is the state before version 0.
@@ -115,6 +117,7 @@ func (s *Snapshot) TooLate(uploaded time.Time) bool {
 // proportion to files, tombstones and txns.
 func (s *Snapshot) Clone() *Snapshot {
 	c := *s
+	c.room = nil
 	c.Txns = maps.Clone(s.Txns)
 	c.Files = maps.Clone(s.Files)
 	c.Tombstones = maps.Clone(s.Tombstones)

@@ -101,7 +101,7 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	if options.Memory == nil {
-		options.Memory = delta.NewMemory(0)
+		options.Memory = delta.NewMemory(0, 0)
 	}
 	t := &Table[K, R]{form: form, store: store, path: path, options: options}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -125,8 +125,8 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 }
 
 // open loads the table and takes it over; nobody writes to it here meanwhile.
-func (t *Table[K, R]) open(ctx context.Context) error {
-	log := delta.NewLog(t.store, t.path, delta.Options{Window: t.options.Window, Memory: t.options.Memory, Log: t.options.Log})
+func (t *Table[K, R]) open(ctx context.Context) (err error) {
+	log := delta.NewLog(t.store, t.path, delta.Options{Window: t.options.Window, Memory: t.options.Memory, Own: true, Log: t.options.Log})
 	snap, err := log.Open(ctx, nil)
 	if errors.Is(err, delta.ErrNoTable) {
 		snap, err = t.create(ctx, log)
@@ -134,6 +134,11 @@ func (t *Table[K, R]) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", t.path, err)
 	}
+	defer func() {
+		if err != nil {
+			snap.Release()
+		}
+	}()
 	state, last, err := t.load(ctx, log, snap)
 	if err != nil {
 		return fmt.Errorf("table %s: %w", t.path, err)
