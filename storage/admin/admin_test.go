@@ -428,6 +428,54 @@ func TestAnOptimizationDoesNotRunAfterNewFiles(t *testing.T) {
 	})
 }
 
+// A row may name an offset that nobody has given out. Commands that move it before it is adopted
+// must not make a record of it, behind which all others would come.
+func TestInsertedRowsGetNoPlaceByACommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := begin(t, mem.New(), 1, map[string]string{"sluice.table.writers": "any"})
+		for range 4 {
+			l.produce(0, "k", time.Now(), 1)
+		}
+		l.end() // nobody leads
+		table := l.open(Options{})
+		var b record.Builder
+		b.Reset(nil, record.Params{})
+		for i, key := range []string{"inserted", "deleted"} {
+			b.Append(int64(i), time.Now().UnixMilli(), []byte(key), []byte("x"), record.Headers{})
+		}
+		file, err := rows.NewEncoder(rows.Options{}).Encode("t", []rows.Batch{{BaseOffset: 1 << 40, Data: b.Finish()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.store.Put(t.Context(), "t/data/inserted.parquet", file.Body); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := table.commit(t.Context(), func(*delta.Snapshot) (*delta.Entry, error) {
+			return &delta.Entry{Info: &delta.CommitInfo{Operation: "WRITE"}, Adds: []delta.Add{{
+				Path: "data/inserted.parquet", Size: int64(len(file.Body)), PartitionValues: map[string]string{},
+				DataChange: true, ModificationTime: time.Now().UnixMilli(),
+			}}}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := table.Optimize(t.Context(), DefaultTarget); err != nil || o.FilesRemoved != 4 || o.Rows != 4 {
+			t.Errorf("%+v, %v", o, err)
+		}
+		if d := mustDelete(t, table, Selection{Keys: [][]byte{[]byte("deleted")}}); d.Rows != 1 {
+			t.Errorf("%+v", d)
+		}
+		l.restart()
+		defer l.end()
+		l.topic()
+		time.Sleep(10 * time.Second) // the row is adopted
+		l.sent[place{0, 4}] = "inserted=x"
+		if at := l.produce(0, "k", time.Now(), 1); at != 5 {
+			t.Error("the next record is at", at)
+		}
+		l.holds(nothing)
+	})
+}
+
 func TestGroupsAreNeighboursThatBecomeFewerFiles(t *testing.T) {
 	file := func(time, size int64, tags map[string]string) *delta.Add {
 		return &delta.Add{Path: fmt.Sprint(time, "-", size), ModificationTime: time, Size: size, Tags: tags}

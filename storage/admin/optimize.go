@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"sluice/storage/delta"
@@ -53,7 +52,8 @@ var errLate = fmt.Errorf("the store is too slow: uploading the files took longer
 // Files with rows that came after it began are left alone: there are always more.
 //
 // Files that a cleaning of a compacted topic has marked are left to the broker, which
-// keeps the marks.
+// keeps the marks. So are rows that an engine has inserted until they are records: which of
+// them are is told by the version that they came with.
 //
 // An error leaves what was committed. ErrBusy, ErrReplaced, and those of Open.
 func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, err error) {
@@ -61,8 +61,8 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 		return result, err
 	}
 	o := &optimization{Table: t, target: target, result: &result}
-	if o.bounds, err = t.bounds(ctx); err != nil {
-		return result, err
+	for _, p := range t.state.Partitions {
+		o.bounds = append(o.bounds, p.Next)
 	}
 	for idle := 0; idle < idlePasses; idle++ {
 		merged, missed, err := o.pass(ctx)
@@ -90,7 +90,14 @@ type optimization struct {
 
 // pass merges what groups there are now. missed says that others were faster somewhere.
 func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error) {
-	groups := groups(slices.DeleteFunc(inOrder(o.snap), o.newer), o.target)
+	files, err := o.old(ctx)
+	if errors.Is(err, errOutdated) {
+		return false, true, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	groups := groups(files, o.target)
 	var done, total int64
 	for _, g := range groups {
 		total += bytesOf(g)
@@ -112,12 +119,42 @@ func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error
 	return merged, missed, nil
 }
 
-// newer reports whether a file has rows that came after the optimization began.
-func (o *optimization) newer(a *delta.Add) bool {
-	ranges, _ := rows.ParseRanges(a.Tags) // an engine's files do not say; they are merged once
-	return slices.ContainsFunc(ranges, func(r rows.Range) bool {
-		return r.Partition >= 0 && int(r.Partition) < len(o.bounds) && r.Last >= o.bounds[r.Partition]
-	})
+// old lists the files whose rows are all records that were there when the optimization
+// began; errOutdated if one has left the table.
+func (o *optimization) old(ctx context.Context) (files []*delta.Add, err error) {
+	for _, a := range inOrder(o.snap) {
+		old, err := o.isOld(ctx, a)
+		if err != nil {
+			return nil, o.outdated(ctx, []*delta.Add{a}, err)
+		}
+		if old {
+			files = append(files, a)
+		}
+	}
+	return files, nil
+}
+
+func (o *optimization) isOld(ctx context.Context, a *delta.Add) (bool, error) {
+	ranges, told := rows.ParseRanges(a.Tags)
+	all := int64(-1)
+	if !told { // an engine's: rows that it has inserted may have no place at all
+		r, err := o.reader(ctx, a)
+		if err != nil {
+			return false, err
+		}
+		if ranges, err = r.Ranges(ctx); err != nil {
+			return false, fmt.Errorf("data file %s: %w", a.Path, err)
+		}
+		all = r.Rows()
+	}
+	placed := int64(0)
+	for _, r := range ranges {
+		if r.Partition < 0 || int(r.Partition) >= len(o.bounds) || r.Last >= o.bounds[r.Partition] {
+			return false, nil
+		}
+		placed += r.Rows
+	}
+	return told || placed == all, nil
 }
 
 // groups are neighbours that are worth rewriting together.

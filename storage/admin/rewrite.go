@@ -32,11 +32,16 @@ func (d *deletion) without(ctx context.Context, a *delta.Add, ranges []rows.Rang
 }
 
 // make uploads the files that rw makes of others, and answers their adds, as changes of data
-// if rows are left out. What was uploaded before an error is deleted.
+// if rows are left out. Those of an engine's files do not say either which records they hold:
+// their rows may be no records, and whoever opens the topic believes the tag. What was uploaded
+// before an error is deleted.
 func (t *Table) make(ctx context.Context, files []*delta.Add, ranges [][]rows.Range, rw upkeep.Rewriting) (m made, err error) {
 	rw.Topic, rw.Codec = t.topic, codec(t.state.Settings.ParquetCompression)
 	var newest int64
+	told := true
 	for i, a := range files {
+		_, ok := rows.ParseRanges(a.Tags)
+		told = told && ok
 		source, err := t.source(a)
 		if err != nil {
 			return m, err
@@ -45,6 +50,9 @@ func (t *Table) make(ctx context.Context, files []*delta.Add, ranges [][]rows.Ra
 		newest = max(newest, a.ModificationTime)
 	}
 	rw.Put = func(ctx context.Context, f rows.File) error {
+		if !told {
+			delete(f.Tags, rows.RangesTag)
+		}
 		a := delta.Add{
 			Path:            "data/" + time.Now().UTC().Format(time.DateOnly) + "/" + uuid.NewString() + ".parquet",
 			PartitionValues: map[string]string{}, Size: int64(len(f.Body)), ModificationTime: newest,
