@@ -46,9 +46,11 @@ type appended struct {
 	base      int64
 	count     int64
 	// size is what the batch takes up until it is committed, in bytes: decompressed,
-	// as it stands in the file that is made of it, if that is more.
+	// as it stands in the file that is made of it, if that is more, and packed.
 	size int64
-	wait *Wait
+	// pages are its rows, packed; nil if that is left to the encoding of its pool, or done.
+	pages *rows.Pages
+	wait  *Wait
 }
 
 // refused is a Wait that has ended.
@@ -70,12 +72,12 @@ func (t *Topic) Append(n int32, records []byte, from Sender) *Wait {
 	settings := t.settings.Load()
 	now := time.Now()
 	t.used.Store(now.UnixMilli())
-	batch, size, err := t.env.checkBatch(records, settings, now)
+	batch, pages, size, err := t.env.checkBatch(records, settings, now)
 	if err != nil {
 		return refused(err)
 	}
 	item := &appended{
-		partition: n, batch: batch, size: int64(size), count: int64(batch.NumRecords()),
+		partition: n, batch: batch, pages: pages, size: int64(size), count: int64(batch.NumRecords()),
 		wait: &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1}},
 	}
 	if settings.LogAppendTime {
@@ -144,9 +146,9 @@ func (t *Topic) doubted(err error) *Wait {
 // to. Clients count batch.size before compression, so that theirs do not come near.
 const maxFold = 16
 
-// checkBatch validates a produced batch and stamps it. size is what it takes up until
-// it is committed, see appended.size.
-func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch record.Batch, size int, err error) {
+// checkBatch validates a produced batch, stamps it, and packs it if it is large. size is
+// what it takes up until it is committed, see appended.size.
+func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch record.Batch, pages *rows.Pages, size int, err error) {
 	rules := record.Rules{MaxBytes: s.MaxMessageBytes, MaxBody: e.maxBody(s), RequireKeys: s.Compact, LogAppendTime: s.LogAppendTime}
 	ms := now.UnixMilli()
 	if limit := s.MessageTimestampBeforeMaxMs; limit < ms-record.MinTimestamp {
@@ -163,7 +165,7 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 	defer d.Release()
 	checked, err := record.Check(records, rules, d)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	batch = checked.Batch
 	switch {
@@ -173,9 +175,36 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 		batch.SetCreateTime(checked.MaxTimestamp)
 	}
 	if batch.Attributes().Transactional() {
-		return nil, 0, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
+		return nil, nil, 0, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
 	}
-	return batch, max(len(batch), len(checked.Body)), nil
+	size = max(len(batch), len(checked.Body))
+	if pages = e.packBatch(batch, checked.Body, codecOf(s.ParquetCompression)); pages != nil {
+		size += pages.Packed
+	}
+	return batch, pages, size, nil
+}
+
+// maxPack is the largest batch, decompressed, that is packed when it arrives, in bytes:
+// larger than what clients send by default, and nothing that a broker has not the memory for.
+const maxPack = 4 << 20
+
+// packBatch packs a batch while its pool waits for the one before it, if it is of some size
+// and there is a free place: nobody waits for one, since the encoding of the pool does it too.
+func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *rows.Pages {
+	if codec == rows.None || len(body) < rows.MinPack || len(body) > maxPack {
+		return nil
+	}
+	select {
+	case p := <-e.packers:
+		defer func() { e.packers <- p }()
+		pages, err := p.Pack(batch, body, codec)
+		if err != nil {
+			return nil // the encoding says why
+		}
+		return pages
+	default:
+		return nil
+	}
 }
 
 // maxBody is what the records of one batch may decompress to, in bytes: less where
@@ -209,7 +238,11 @@ func (p *partition) again(b *batch) *Wait {
 func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, error) {
 	batches := make([]rows.Batch, len(pool))
 	for i, a := range pool {
-		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch}
+		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch, Pages: a.pages}
+		if a.pages != nil {
+			a.pages.Place(a.partition, a.base)
+			a.pages = nil // if the pool is encoded once more, it is out of its batches
+		}
 	}
 	// Stable: batches of one partition are in order already.
 	slices.SortStableFunc(batches, func(a, b rows.Batch) int { return cmp.Compare(a.Partition, b.Partition) })

@@ -31,6 +31,8 @@ type env struct {
 	// encoders has a slot for each encoding that may run at a time: it is CPU work,
 	// and an encoder keeps its buffers.
 	encoders chan *encoders
+	// packers are the places for packing large batches at a time, one for each processor.
+	packers chan *rows.Packer
 	// checks has a slot for each compressed batch that may be checked at a time: it is
 	// CPU work, and holds the batch decompressed.
 	checks chan struct{}
@@ -83,6 +85,7 @@ func newEnv(store object.Store, options Options) *env {
 		memory:   delta.NewMemory(options.TableBytes, options.TablesBytes),
 		metrics:  newMetrics(options.Registerer),
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
+		packers:  make(chan *rows.Packer, runtime.GOMAXPROCS(0)),
 		checks:   make(chan struct{}, checkSlots(options.PendingBytes)),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -90,6 +93,7 @@ func newEnv(store object.Store, options Options) *env {
 	e.blocks = newBlockCache(options.BlockBytes, e.metrics)
 	for range cap(e.encoders) {
 		e.encoders <- &encoders{}
+		e.packers <- &rows.Packer{}
 	}
 	e.rewriting = make(chan struct{}, 1)
 	e.adopting = make(chan struct{}, 1)

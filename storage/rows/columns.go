@@ -21,7 +21,6 @@ const headroom = 2 << 10
 type byteColumn struct {
 	plain []byte
 	lens  []int32 // of each value, -1 for null
-	nulls int
 }
 
 func (c *byteColumn) reset() {
@@ -30,13 +29,11 @@ func (c *byteColumn) reset() {
 	}
 	c.plain = c.plain[:headroom]
 	c.lens = c.lens[:0]
-	c.nulls = 0
 }
 
 func (c *byteColumn) add(v []byte) {
 	if v == nil {
 		c.lens = append(c.lens, -1)
-		c.nulls++
 		return
 	}
 	c.lens = append(c.lens, int32(len(v)))
@@ -85,9 +82,9 @@ type columns struct {
 	headers    []int32 // how many headers each row has
 	headerKey  byteColumn
 	headerVal  byteColumn
-	// copied are pages of other files, which then hold the payload of all rows:
-	// copiedFull bytes before compression, copiedPacked as they are.
-	copied                   []*Pages
+	// copied is payload that is packed already, of the rows before those that key, value
+	// and headers hold: copiedFull bytes before compression, copiedPacked as it is.
+	copied                   []*payload
 	copiedFull, copiedPacked int
 }
 
@@ -102,7 +99,13 @@ func (c *columns) reset() {
 	clear(c.copied)
 	c.copied, c.copiedFull, c.copiedPacked = c.copied[:0], 0, 0
 	c.partitions, c.types = c.partitions[:0], c.types[:0]
-	c.offsets, c.micros, c.headers = c.offsets[:0], c.micros[:0], c.headers[:0]
+	c.offsets, c.micros = c.offsets[:0], c.micros[:0]
+	c.resetPayload()
+}
+
+// resetPayload empties the columns of payload, but for what is packed.
+func (c *columns) resetPayload() {
+	c.headers = c.headers[:0]
 	for _, b := range []*byteColumn{&c.key, &c.value, &c.headerKey, &c.headerVal} {
 		b.reset()
 	}

@@ -19,7 +19,7 @@ type columnWriter struct {
 	packed   []byte  // those, packed
 }
 
-// writeColumns writes a row group. codec is that of the columns with payload, even
+// writeColumns writes a row group, the payload of which is packed or not. codec is that of the columns with payload, even
 // where they have none: parquet-go, for one, takes a column's codec to be the same in
 // all row groups.
 func (w *columnWriter) writeColumns(topic string, c *columns, codec int32) {
@@ -28,12 +28,17 @@ func (w *columnWriter) writeColumns(topic string, c *columns, codec int32) {
 	w.integers(leafOffset, c.offsets, 0, len(c.partitions) == 1)
 	w.integers(leafTimestamp, c.micros, c.noTime, false)
 	w.runs(leafTimestampType, c.types)
-	if len(c.copied) > 0 {
-		for l := leafKey; l < numLeaves; l++ {
-			w.copyPages(l, c.copied, codec)
-		}
+	if len(c.copied) == 0 {
+		w.writePayload(c, codec)
 		return
 	}
+	for l := leafKey; l < numLeaves; l++ {
+		w.copyPages(l, c.copied, codec)
+	}
+}
+
+// writePayload writes the columns of payload that are not packed.
+func (w *columnWriter) writePayload(c *columns, codec int32) {
 	w.flat(leafKey, &c.key, codec)
 	w.flat(leafValue, &c.value, codec)
 	w.nested(leafHeaderKey, c.headers, &c.headerKey, codec)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/klauspost/compress/zstd"
-
 	"sluice/protocol/record"
 )
 
@@ -60,6 +58,7 @@ const (
 type Encoder struct {
 	opts   Options
 	w      columnWriter
+	pack   packer
 	cols   columns
 	groups []rowGroupMeta
 	order  []int // of the batches, by partition
@@ -100,7 +99,13 @@ func (e *Encoder) Encode(topic string, batches []Batch) (File, error) {
 	}
 	e.sort(batches)
 	for _, at := range e.order {
-		if err := e.Add(&batches[at]); err != nil {
+		var err error
+		if p := batches[at].Pages; p != nil && p.codec == e.opts.Codec.id() {
+			err = e.AddPages(p)
+		} else {
+			err = e.Add(&batches[at])
+		}
+		if err != nil {
 			return File{}, &BatchError{at, err}
 		}
 	}
@@ -111,9 +116,10 @@ func (e *Encoder) Encode(topic string, batches []Batch) (File, error) {
 // the Body of the file before is gone. size is about how many bytes it will get, so
 // that its buffer need not grow; 0 is no guess.
 func (e *Encoder) Begin(topic string, size int) error {
-	if err := e.init(); err != nil {
+	if err := e.w.init(e.opts.Codec); err != nil {
 		return err
 	}
+	e.pack.w.zstd = e.w.zstd
 	e.w.reset(size)
 	e.cols.reset()
 	e.groups = e.groups[:0]
@@ -129,7 +135,7 @@ func (e *Encoder) Begin(topic string, size int) error {
 // The file so far, a row group, and the batch decompressed are in memory, whatever
 // the size of all batches together.
 func (e *Encoder) Add(b *Batch) error {
-	if len(e.cols.copied) > 0 || e.groupEnds(b.Partition) {
+	if e.groupEnds(b.Partition) {
 		e.flush()
 	}
 	if len(b.Data) < record.HeaderSize || !b.Data.Intact() {
@@ -146,7 +152,8 @@ func (e *Encoder) Add(b *Batch) error {
 	if e.cols.n == from {
 		return nil // log compaction leaves empty batches
 	}
-	return e.stats.add(b.Partition, e.cols.offsets[from:])
+	offsets := e.cols.offsets[from:]
+	return e.stats.add(Range{b.Partition, offsets[0], offsets[len(offsets)-1], int64(len(offsets))})
 }
 
 // groupEnds says whether rows of a partition belong into a new row group.
@@ -163,13 +170,11 @@ func (e *Encoder) groupEnds(partition int32) bool {
 // Size is about how many bytes the file would have if it were finished now, without
 // its footer.
 func (e *Encoder) Size() int {
-	pending := e.cols.size()
-	if len(e.cols.copied) > 0 {
-		pending = e.cols.copiedPacked
-	} else if e.payload > 0 {
+	pending := e.cols.size() - e.cols.copiedFull
+	if e.payload > 0 {
 		pending = int(float64(pending) * float64(e.packed) / float64(e.payload))
 	}
-	return len(e.w.out) + pending
+	return len(e.w.out) + e.cols.copiedPacked + pending
 }
 
 // Finish completes the file. One without rows is a sound file too.
@@ -190,20 +195,6 @@ func (e *Encoder) Finish() File {
 	return f
 }
 
-// init makes what only some codecs need, once.
-func (e *Encoder) init() error {
-	if e.opts.Codec != Zstd || e.w.zstd != nil {
-		return nil
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false)) // pages have a CRC
-	if err != nil {
-		return fmt.Errorf("rows: zstd: %w", err)
-	}
-	e.w.zstd = z
-	return nil
-}
-
 // sort finds the order of the batches by partition.
 func (e *Encoder) sort(batches []Batch) {
 	e.order = e.order[:0]
@@ -221,6 +212,9 @@ func (e *Encoder) flush() {
 		return
 	}
 	g := rowGroupMeta{rows: int64(e.cols.n), start: int64(len(e.w.out)), first: len(e.w.chunks)}
+	if len(e.cols.copied) > 0 {
+		e.pack.seal(&e.cols, e.opts.Codec.id())
+	}
 	e.w.writeColumns(e.topic, &e.cols, e.opts.Codec.id())
 	e.groups = append(e.groups, g)
 	e.stats.addGroup(&e.cols, e.w.chunks[g.first:])

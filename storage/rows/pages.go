@@ -17,24 +17,27 @@ import (
 // are copied to, however often.
 const worthCopying = pageBytes
 
-// Pages are the rows of a row group, to be copied into another file by
-// Encoder.AddPages. It only reads them.
+// Pages are rows of one partition whose payload is packed as it will stand in a file, to be
+// put there by Encoder.AddPages, which only reads them.
 type Pages struct {
 	Range
 	// Packed is what the payload takes in a file, in bytes.
 	Packed int
 
 	codec   int32
-	full    int // payload before compression
-	offsets []int64
+	full    int     // payload before compression
+	offsets []int64 // nil: the range is dense
 	micros  []int64
 	noTime  int // how many of them are nullInt
 	types   []valueRun
-	payload [numLeaves - leafKey]copiedChunk
+	payload payload
 }
 
-// copiedChunk is a column of Pages.
-type copiedChunk struct {
+// payload is the columns of payload of some rows, packed, in the order of leaves.
+type payload [numLeaves - leafKey]packedChunk
+
+// packedChunk is a column of them.
+type packedChunk struct {
 	bytes  []byte // of all pages, with their headers
 	pages  []pageMeta
 	values int64
@@ -42,7 +45,7 @@ type copiedChunk struct {
 	full   int64
 }
 
-// payloadSlots are the columns whose pages are copied, in the order of leaves.
+// payloadSlots are these columns for a Reader.
 var payloadSlots = [numLeaves - leafKey]slot{slotKey, slotValue, slotHeaderKey, slotHeaderValue}
 
 // Pages reads the row group in which a partition's rows go on at offset from, if its
@@ -174,8 +177,8 @@ func (p *Pages) narrow(ctx context.Context, g *gatherer, group int, partition in
 
 // copyChunk takes apart b, the pages of a column of so many rows, which stand at places in
 // the file. In a flat column each value is a row.
-func copyChunk(b []byte, c *chunk, places []pagePlace, rows int64, flat bool) (copiedChunk, error) {
-	out := copiedChunk{bytes: b, pages: make([]pageMeta, len(places)), nulls: c.nulls, full: c.full}
+func copyChunk(b []byte, c *chunk, places []pagePlace, rows int64, flat bool) (packedChunk, error) {
+	out := packedChunk{bytes: b, pages: make([]pageMeta, len(places)), nulls: c.nulls, full: c.full}
 	at, full := int64(0), int64(0)
 	for i, place := range places {
 		end := rows
@@ -206,45 +209,57 @@ func copyChunk(b []byte, c *chunk, places []pagePlace, rows int64, flat bool) (c
 	return out, nil
 }
 
-// AddPages writes the rows of p behind those before, as Add does those of a batch. It
-// shares a row group with other Pages only, whose partition is the same. p is used
-// until the file is finished or begun anew.
+// AddPages writes the rows of p behind those before, as Add does those of a batch. p is
+// used until the file is finished or begun anew.
 func (e *Encoder) AddPages(p *Pages) error {
 	if p.codec != e.opts.Codec.id() {
 		return fmt.Errorf("%w: pages of codec %d in a file of codec %d", ErrUnsupported, p.codec, e.opts.Codec.id())
 	}
 	c := &e.cols
-	if c.n > 0 && (len(c.copied) == 0 || c.partitions[0].value != p.Partition ||
-		c.size()+p.full > e.opts.RowGroupBytes || c.n+len(p.offsets) > maxGroupRows) {
+	if e.groupEnds(p.Partition) || c.n > 0 && (c.size()+p.full > e.opts.RowGroupBytes || c.n+len(p.micros) > maxGroupRows) {
 		e.flush()
 	}
+	e.pack.seal(c, p.codec)
 	c.addPages(p)
-	return e.stats.add(p.Partition, p.offsets)
+	return e.stats.add(p.Range)
 }
 
 // addPages takes up pages behind others.
 func (c *columns) addPages(p *Pages) {
-	c.copied = append(c.copied, p)
-	c.copiedFull += p.full
-	c.copiedPacked += p.Packed
-	c.n += len(p.offsets)
-	c.offsets = append(c.offsets, p.offsets...)
+	n := len(p.micros)
+	c.copy(&p.payload)
+	c.n += n
+	if p.offsets != nil {
+		c.offsets = append(c.offsets, p.offsets...)
+	} else {
+		c.offsets = reserve(c.offsets, n)
+		for offset := p.First; offset <= p.Last; offset++ {
+			c.offsets = append(c.offsets, offset)
+		}
+	}
 	c.micros = append(c.micros, p.micros...)
 	c.noTime += p.noTime
-	c.partitions = addRun(c.partitions, p.Partition, len(p.offsets))
+	c.partitions = addRun(c.partitions, p.Partition, n)
 	for _, r := range p.types {
 		c.types = addRun(c.types, r.value, r.n)
 	}
-	c.key.nulls += int(p.payload[0].nulls)
-	c.value.nulls += int(p.payload[1].nulls)
 }
 
-// copyPages writes a column of payload, of which all has been copied.
-func (w *columnWriter) copyPages(l leaf, all []*Pages, codec int32) {
+// copy takes up payload that is packed.
+func (c *columns) copy(p *payload) {
+	c.copied = append(c.copied, p)
+	for i := range p {
+		c.copiedFull += int(p[i].full)
+		c.copiedPacked += len(p[i].bytes)
+	}
+}
+
+// copyPages writes a column of payload, all of which is packed.
+func (w *columnWriter) copyPages(l leaf, all []*payload, codec int32) {
 	c := w.begin(l, codec)
 	row, nulls := int64(0), int64(0)
 	for _, p := range all {
-		from := &p.payload[l-leafKey]
+		from := &p[l-leafKey]
 		at := int64(len(w.out))
 		w.out = append(reserve(w.out, len(from.bytes)), from.bytes...)
 		for _, m := range from.pages {
@@ -252,7 +267,8 @@ func (w *columnWriter) copyPages(l leaf, all []*Pages, codec int32) {
 			m.firstRow += row
 			w.pages = append(w.pages, m)
 		}
-		row += p.Rows
+		last := from.pages[len(from.pages)-1]
+		row += last.firstRow + int64(last.rows)
 		c.values += from.values
 		c.uncompressed += from.full
 		nulls += from.nulls

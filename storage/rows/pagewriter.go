@@ -2,6 +2,7 @@ package rows
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 
 	"github.com/klauspost/compress/s2"
@@ -57,6 +58,20 @@ type pageWriter struct {
 	zstd   *zstd.Encoder
 	header thriftWriter
 	gap    int // the length of the last page header, the likely one of the next
+}
+
+// init makes what only some codecs need, once.
+func (w *pageWriter) init(codec Codec) error {
+	if codec != Zstd || w.zstd != nil {
+		return nil
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false)) // pages have a CRC
+	if err != nil {
+		return fmt.Errorf("rows: zstd: %w", err)
+	}
+	w.zstd = z
+	return nil
 }
 
 // reset begins a file of about size bytes.

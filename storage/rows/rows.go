@@ -52,6 +52,9 @@ type Batch struct {
 	// Data has passed record.Check, or was made by a Reader or record.Builder;
 	// it may be compressed. Encode only reads it.
 	Data record.Batch
+	// Pages, if not nil, are its rows, packed, at this place: Encode takes them instead of
+	// Data if their codec is the file's. Add does not look at them.
+	Pages *Pages
 }
 
 // A BatchError says which of the batches given to Encode made it fail.

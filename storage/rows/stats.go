@@ -23,29 +23,29 @@ type fileStats struct {
 
 func (s *fileStats) reset() { *s = fileStats{} }
 
-// add counts the offsets of a batch, which rise. Batches come by partition.
-func (s *fileStats) add(partition int32, offsets []int64) error {
-	first, last, n := offsets[0], offsets[len(offsets)-1], int64(len(offsets))
-	if i := len(s.ranges) - 1; i >= 0 && s.ranges[i].Partition >= partition {
-		if s.ranges[i].Partition > partition {
-			return fmt.Errorf("%w: partition %d after %d", ErrCorrupt, partition, s.ranges[i].Partition)
+// add counts rows, whose offsets rise. They come by partition.
+func (s *fileStats) add(r Range) error {
+	if i := len(s.ranges) - 1; i >= 0 && s.ranges[i].Partition >= r.Partition {
+		last := &s.ranges[i]
+		if last.Partition > r.Partition {
+			return fmt.Errorf("%w: partition %d after %d", ErrCorrupt, r.Partition, last.Partition)
 		}
-		if first <= s.ranges[i].Last {
-			return fmt.Errorf("%w: offset %d of partition %d after %d", ErrCorrupt, first, partition, s.ranges[i].Last)
+		if r.First <= last.Last {
+			return fmt.Errorf("%w: offset %d of partition %d after %d", ErrCorrupt, r.First, r.Partition, last.Last)
 		}
-		s.ranges[i].Last = last
-		s.ranges[i].Rows += n
+		last.Last = r.Last
+		last.Rows += r.Rows
 		return nil
 	}
-	s.ranges = append(s.ranges, Range{partition, first, last, n})
+	s.ranges = append(s.ranges, r)
 	return nil
 }
 
 // addGroup counts a row group that has just been written.
 func (s *fileStats) addGroup(c *columns, chunks []chunkMeta) {
 	s.rows += int64(c.n)
-	s.noKey += int64(c.key.nulls)
-	s.noValue += int64(c.value.nulls)
+	s.noKey += chunks[leafKey].nulls
+	s.noValue += chunks[leafValue].nulls
 	s.noTime += int64(c.noTime)
 	t := chunks[leafTimestamp]
 	if !t.bounds {
