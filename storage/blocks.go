@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -77,6 +78,31 @@ type block struct {
 	next    int64 // the offset behind it, at which the next block begins
 	bytes   int
 	unread  bool // guarded by blockCache.mu: see there
+
+	buffer *buffer // that batches lie in; nil: the garbage collector's
+	// users are the cache and the readers that have not released the block yet: the last one
+	// gives the buffer back. A block that is not cached has one user that stays.
+	users atomic.Int32
+}
+
+// retain makes the caller a user of the block, unless its last one has gone.
+func (b *block) retain() bool {
+	for {
+		n := b.users.Load()
+		if n == 0 {
+			return false
+		}
+		if b.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release ends one use of the block, whose batches are nobody's after the last.
+func (b *block) release() {
+	if b.users.Add(-1) == 0 {
+		b.buffer.release()
+	}
 }
 
 const (
@@ -100,30 +126,37 @@ func newBlockCache(limit int, m *metrics) *blockCache {
 	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) {
 		c.bytes -= b.bytes
 		c.wasRead(b)
+		b.release()
 	})
 	c.readers, _ = lru.NewWithEvict(maxReaders, func(_ string, f *openFile) { c.readerBytes -= f.bytes })
 	return c
 }
 
-// get answers a cell's block, loading it if need be, once for all who ask.
+// get answers a cell's block, loading it if need be, once for all who ask. The caller
+// releases it, or leaves it to the garbage collector.
 func (c *blockCache) get(ctx context.Context, store object.Store, n int32, at cell, group []extent) (*block, error) {
 	if b, ok := c.cached(keyOf(n, at.from, group)); ok {
 		c.metrics.blockHits.Inc()
 		return b, nil
 	}
 	c.metrics.blockMisses.Inc()
-	select {
-	case r := <-c.loading(store, n, at, group):
-		if r.Err != nil {
-			return nil, r.Err
+	for {
+		select {
+		case r := <-c.loading(store, n, at, group):
+			if r.Err != nil {
+				return nil, r.Err
+			}
+			b := r.Val.(*block)
+			if !b.retain() { // it has had to leave the cache already
+				continue
+			}
+			c.mu.Lock()
+			c.wasRead(b)
+			c.mu.Unlock()
+			return b, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		b := r.Val.(*block)
-		c.mu.Lock()
-		c.wasRead(b)
-		c.mu.Unlock()
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -163,6 +196,7 @@ func (c *blockCache) cached(key blockKey) (*block, bool) {
 	b, ok := c.blocks.Get(key)
 	if ok {
 		c.wasRead(b)
+		b.retain() // the cache is a user of it
 	}
 	return b, ok
 }
@@ -200,10 +234,13 @@ func (c *blockCache) rebuild(ctx context.Context, store object.Store, n int32, a
 	if err != nil {
 		return nil, err
 	}
-	b := &block{}
+	b := newBlock()
 	// Behind its extent a file may hold rows that stand for no record. And records may be
 	// larger in one place than in others.
-	b.batches, b.next, err = r.ReadOn(ctx, n, at.from, rows.Limits{MaxBytes: 2 * blockBytes, Before: at.until})
+	b.batches, b.next, err = r.ReadOn(ctx, n, at.from, rows.Limits{MaxBytes: 2 * blockBytes, Before: at.until, Make: func(size int) []byte {
+		b.buffer = getBuffer(size)
+		return b.buffer.bytes[:0]
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +252,8 @@ func (c *blockCache) rebuild(ctx context.Context, store object.Store, n int32, a
 // order, since a batch must not hide another file's record between its own. Of copies
 // of a record the original counts: see Topic.examine.
 func (c *blockCache) merge(ctx context.Context, store object.Store, n int32, from int64, group []extent) (*block, error) {
-	b, whole := &block{next: reach(group) + 1}, true
+	b, whole := newBlock(), true
+	b.next = reach(group) + 1
 	complete := int64(-1) // every file has been read at least up to here
 	group = slices.Clone(group)
 	slices.SortStableFunc(group, func(x, y extent) int {
@@ -260,9 +298,21 @@ func trueFirst(x, y bool) int {
 	return 1
 }
 
+func newBlock() *block {
+	b := &block{}
+	b.users.Store(1)
+	return b
+}
+
+// measure counts what the block takes up.
 func (b *block) measure() {
+	b.bytes = len(b.batches) * batchOverhead
+	if b.buffer != nil {
+		b.bytes += cap(b.buffer.bytes)
+		return
+	}
 	for _, e := range b.batches {
-		b.bytes += len(e.Data) + batchOverhead
+		b.bytes += len(e.Data)
 	}
 }
 

@@ -51,7 +51,7 @@ func cellOf(offset int64, group []extent, r *rows.Reader) (c cell, ok bool) {
 	return cell{from, from + step}, true
 }
 
-// find answers the block that holds offset, or the records next to it.
+// find answers the block that holds offset, or the records next to it; see get for its end.
 func (c *blockCache) find(ctx context.Context, store object.Store, n int32, offset int64, group []extent) (*block, error) {
 	at, ok := cellOf(offset, group, nil)
 	if !ok {
@@ -66,6 +66,7 @@ func (c *blockCache) find(ctx context.Context, store object.Store, n int32, offs
 		if err != nil || b.next > offset {
 			return b, err
 		}
+		b.release()
 		at.from = b.next // the cell holds more than a block may
 	}
 }

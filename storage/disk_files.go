@@ -1,10 +1,6 @@
 package storage
 
-import (
-	"math/bits"
-	"os"
-	"sync"
-)
+import "os"
 
 // diskFiles makes the files of a diskCache.
 type diskFiles struct{ dir string }
@@ -57,35 +53,4 @@ func writeBatches(f *os.File, at int64, items []leaving) error {
 		return nil
 	}
 	return write(staged)
-}
-
-// buffer is memory that a read fills and gives back once its batches are sent.
-type buffer struct {
-	bytes []byte
-	class int
-}
-
-// Buffers come in powers of two, of 4 KiB to 16 MiB; larger ones are not kept.
-const minBuffer, maxBuffer = 12, 24
-
-var buffers [maxBuffer + 1]sync.Pool
-
-// getBuffer answers a buffer of n bytes, with anything in it.
-func getBuffer(n int) *buffer {
-	class := max(minBuffer, bits.Len(uint(max(n, 1)-1)))
-	if class > maxBuffer {
-		return &buffer{make([]byte, n), class}
-	}
-	if b, ok := buffers[class].Get().(*buffer); ok {
-		b.bytes = b.bytes[:n]
-		return b
-	}
-	return &buffer{make([]byte, n, 1<<class), class}
-}
-
-// release gives the buffer back. Nobody may use its bytes any more.
-func (b *buffer) release() {
-	if b != nil && b.class <= maxBuffer {
-		buffers[b.class].Put(b)
-	}
 }

@@ -26,14 +26,18 @@ type Read struct {
 	Offsets
 	Batches [][]byte
 	Bytes   int
-	buffer  *buffer // that Batches lie in, if nobody else has them
+	buffer  *buffer  // that Batches lie in, if nobody else has them
+	blocks  []*block // that they are of
 }
 
 // Release gives back the memory of Batches, which are of no use then. It is called once they
 // are sent, if at all, and once only: without it the garbage collector does it.
 func (r *Read) Release() {
 	r.buffer.release()
-	r.buffer, r.Batches, r.Bytes = nil, nil, 0
+	for _, b := range r.blocks {
+		b.release()
+	}
+	r.buffer, r.blocks, r.Batches, r.Bytes = nil, nil, nil, 0
 }
 
 // Offsets answers the watermarks of a partition.
@@ -98,7 +102,7 @@ func (t *Topic) Read(ctx context.Context, n int32, offset int64, maxBytes int, a
 		return read, nil
 	}
 	err = t.upToDate(ctx, func() error {
-		read.Batches, read.Bytes = nil, 0
+		read.Release()
 		return t.readFiles(ctx, n, offset, maxBytes, atLeastOne, &read)
 	})
 	if err != nil {
@@ -154,6 +158,8 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			if err != nil {
 				return fmt.Errorf("reading %s-%d at %d: %w", t.name, n, offset, storeError(err))
 			}
+			before := len(read.Batches)
+			read.blocks = append(read.blocks, block)
 			for _, b := range block.batches {
 				if b.Last < offset {
 					continue
@@ -168,6 +174,10 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 				read.Batches = append(read.Batches, b.Data)
 				read.Bytes += len(b.Data)
 				offset = b.Last + 1
+			}
+			if len(read.Batches) == before {
+				block.release()
+				read.blocks = read.blocks[:len(read.blocks)-1]
 			}
 			offset = max(offset, block.next)
 			if offset <= reach(group) {

@@ -42,7 +42,11 @@ func newEmitter(limits Limits, tables map[int32]*table) *emitter {
 	}
 	size = min(size, limits.MaxBytes+4<<10) + record.HeaderSize
 	if e.out = limits.Buffer; cap(e.out)-len(e.out) < size {
-		e.out = make([]byte, 0, size)
+		if limits.Make != nil {
+			e.out = limits.Make(size)
+		} else {
+			e.out = make([]byte, 0, size)
+		}
 	}
 	return e
 }

@@ -118,4 +118,7 @@ type Limits struct {
 	Before int64
 	// Buffer is where the batches are appended, if its capacity suffices.
 	Buffer []byte
+	// Make, unless nil, makes the memory for the batches otherwise: empty, with a capacity of
+	// size, whatever is in it. The batches lie in it.
+	Make func(size int) []byte
 }
