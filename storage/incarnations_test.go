@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/protocol/record"
+	"sluice/storage/delta"
 	"sluice/storage/object/mem"
 )
 
@@ -207,4 +208,31 @@ func TestWhatAnotherBrokerHasMadeIsFoundWhenItIsAskedFor(t *testing.T) {
 		b.Close(t.Context())
 		a.Close(t.Context())
 	})
+}
+
+// The log of a topic that was made anew may begin with a checkpoint of the one before, and
+// its producers' state be older than the entries that the check compares it with.
+func TestTheProducersOfATopicMadeAnewAreComparedWithItsOwnEntries(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{})
+	write := func(topic *Topic, producer int64, n int) {
+		t.Helper()
+		for i := range n {
+			if result := await(t, topic.Append(0, produced(&record.Producer{ID: producer, Sequence: int32(i)}, "x"), eager)); result.Err != nil {
+				t.Fatal(result.Err)
+			}
+		}
+	}
+	write(r.create("t", 1), 1, 120)
+	if err := r.Delete(t.Context(), "t", [16]byte{}); err != nil {
+		t.Fatal(err)
+	}
+	topic := r.create("t", 1)
+	write(topic, 2, 10)
+	write(topic, 3, 240)
+	r.Close(t.Context())
+	// As cleanup leaves it: nothing before the first checkpoint.
+	if _, err := store.Delete(t.Context(), delta.EntryKey("t", 0)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -142,7 +142,7 @@ func (r *producerReplay) learn(batches []batch) {
 // follow takes up the batches of an entry. s is the table before its txn actions
 // and files, but with its metaData; before is the id that the topic had.
 func (r *producerReplay) follow(s *state, before string, e *entry) {
-	if s.metadata.ID != before {
+	if s.metadata.ID != before && e.version > r.from { // else what it began with is of a later topic
 		clear(r.batches)
 	}
 	if e.info == nil || len(e.info.Sluice) == 0 {
