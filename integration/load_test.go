@@ -56,6 +56,9 @@ type pace struct {
 	records int  // each time
 	keys    int  // how many keys there are; 0: each record has its own
 	away    bool // the broker will be away very often
+	// beside is a second broker on the store, which the clients know too and turn to when
+	// the first one answers nothing for some seconds; nil: there is none.
+	beside *sluice
 }
 
 // steady is some thousand records a second.
@@ -78,6 +81,10 @@ func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 		// This client takes a connection that ends at its first request for a wrong
 		// configuration, and gives up.
 		patience = append(patience, kgo.AlwaysRetryEOF())
+	}
+	if p.beside != nil {
+		const patient = 3 * time.Second
+		patience = append(patience, kgo.SeedBrokers(b.address, p.beside.address), kgo.RequestTimeoutOverhead(patient), kgo.ProduceRequestTimeout(patient))
 	}
 	l := &load{t: t, b: b, topic: topic, away: p.away, history: history.New(), next: map[int32]int64{}}
 
@@ -183,8 +190,10 @@ func (l *load) produce(ctx context.Context, cl *kgo.Client, p pace) {
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
-			// What is written is acked, however long the broker is away.
-			if err := cl.Flush(l.t.Context()); err != nil {
+			// What is written is acked when the broker is back.
+			ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+			defer cancel()
+			if err := cl.Flush(ctx); err != nil {
 				l.fail(fmt.Errorf("flush: %w", err))
 			}
 			return

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -117,71 +116,6 @@ func (p *process) memory(t *testing.T, field string) int64 {
 	}
 	t.Fatalf("no %s in its status", field)
 	return 0
-}
-
-// A leader stands still for longer than log entries are kept, while another broker takes
-// its topic over, writes, and cleans the log up, five times with -faults.kills. When it goes on it acks nothing that the
-// log does not have: all that either of them acked is there once.
-func TestALeaderThatStoodStillAcksNothingOfItsOwn(t *testing.T) {
-	m := startMinIO(t)
-	s := m.store("lake/kafka")
-	frozen := failing(t, s, "--config", "node.id=1")
-	frozen.restart(t)
-	createWith(t, frozen, "taken", hasty)
-	l := startLoadOf(t, frozen, "taken", pace{every: 10 * time.Millisecond, records: 5})
-	l.progress(500)
-
-	rounds := 1
-	if *faultKills > 0 {
-		rounds = 5
-	}
-	for round := range rounds {
-		other := failing(t, s, "--config", fmt.Sprint("node.id=", 2+round))
-		frozen.signal(syscall.SIGSTOP)
-		stopped := time.Now()
-		then := s.list(t, "taken/_delta_log/0")
-		other.restart(t)
-		first, n := l.writeThrough(t, other, fmt.Sprint("other", round), 25*time.Second) // beyond the window of 20 s
-		// What it would have to put next has been cleaned up.
-		if now := s.list(t, "taken/_delta_log/0"); now[0] <= then[len(then)-1] {
-			t.Errorf("the log still has %s", now[0])
-		}
-		frozen.signal(syscall.SIGCONT)
-		t.Logf("stood still for %v; the other one acked its first record after %v, %d in all", time.Since(stopped).Round(time.Second), first.Round(time.Millisecond), n)
-		began := time.Now()
-		l.progress(1)
-		t.Logf("the one that stood still acks again after %v", time.Since(began).Round(time.Millisecond))
-		l.progress(200)
-		other.kill()
-	}
-	l.progress(200)
-	l.finish(t)
-	l.check(t)
-}
-
-// writeThrough writes to the load's topic through another broker for a while, and
-// reports when the first record was acked and how many were.
-func (l *load) writeThrough(t *testing.T, b *sluice, producer string, during time.Duration) (first time.Duration, acked int) {
-	t.Helper()
-	cl := connect(t, b, kgo.DefaultProduceTopic(l.topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	began := time.Now()
-	for n := 0; time.Since(began) < during; n++ {
-		kr := &kgo.Record{Key: fmt.Appendf(nil, "%s-%d", producer, n), Value: []byte("written by another"),
-			Timestamp: time.UnixMilli(time.Now().UnixMilli())}
-		send := l.history.Sending(producer, identity(fromKgo(kr)), true)
-		if err := cl.ProduceSync(ctx, kr).FirstErr(); err != nil {
-			t.Fatalf("through the other broker: %v", err)
-		}
-		send.Acked(l.partition(kr.Partition), kr.Offset)
-		if acked++; first == 0 {
-			first = time.Since(began)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return first, acked
 }
 
 // A disk that is full stops writers, not readers. With space again it all goes on by
