@@ -134,6 +134,7 @@ func counted(counts map[string]int) string {
 // simulation is one run.
 type simulation struct {
 	t       *testing.T
+	disk    string // a directory for the disk caches of the brokers
 	seed    uint64
 	random  *rand.Rand // of the director and the set-up only
 	store   *mem.Store // without faults
@@ -180,7 +181,7 @@ var simTopics = map[string]int32{"a": 3, "b": 1}
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{
-		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(), weather: mem.NewWeather(),
+		t: t, disk: t.TempDir(), seed: seed, random: rand.New(rand.NewPCG(seed, 0)), store: mem.New(), weather: mem.NewWeather(),
 		through: func(store *mem.Store) object.Store { return store }, log: slog.New(slog.DiscardHandler),
 		history: history.New(), least: 1, counts: map[string]int{}, positions: map[string]map[history.Partition]int64{}, quiet: make(chan struct{}),
 	}

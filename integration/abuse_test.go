@@ -3,13 +3,10 @@
 package integration
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,22 +180,7 @@ func (a *abuse) restores(goroutines float64) {
 // metric is a number that the broker tells.
 func (a *abuse) metric(name string) float64 {
 	a.t.Helper()
-	resp, err := http.Get("http://" + a.b.http + "/metrics")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				a.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	a.t.Fatalf("no metric %s", name)
-	return 0
+	return a.b.metric(a.t, name)
 }
 
 // peak is the most memory that the broker had, in bytes: resident, but for the pages of

@@ -3,9 +3,11 @@
 package integration
 
 import (
+	"bufio"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +185,25 @@ func (b *sluice) stop(t *testing.T) {
 	if code := b.wait(stopTimeout); code != 0 {
 		t.Fatalf("sluice ended with exit code %d", code)
 	}
+}
+
+// metric is a number that the broker tells; name is with its labels, if it has any.
+func (b *sluice) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	resp, err := http.Get("http://" + b.http + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
