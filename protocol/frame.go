@@ -23,6 +23,10 @@ const (
 	// has a third of them copied once.
 	firstChunk = 4 << 10
 	growth     = 4
+	// A frame of ordinary size, which the batches that clients send by default fit in, is
+	// allocated whole when startedChunk of it are here: most of it is then copied never.
+	ordinaryFrame = 2 << 20
+	startedChunk  = 64 << 10
 )
 
 // A Preamble is what the first eight bytes of a request say. It lets a server
@@ -58,7 +62,7 @@ func ReadPreamble(r io.Reader, maxSize int) (Preamble, error) {
 // ReadRest reads the rest of the request and returns the whole frame, from
 // the API key on, for ParseHeader. The memory is new and the caller's: record
 // batches in it may be kept by reference. No more than growth times what
-// has arrived (at least firstChunk) is allocated at any time.
+// has arrived (at least firstChunk) is allocated at any time, or ordinaryFrame.
 func (p Preamble) ReadRest(r io.Reader) ([]byte, error) {
 	frame := make([]byte, min(p.Size, firstChunk))
 	binary.BigEndian.PutUint16(frame[0:], uint16(p.Key))
@@ -91,7 +95,11 @@ func readRest(r io.Reader, buf []byte, have, size int) ([]byte, error) {
 		if have = len(buf); have == size {
 			return buf, nil
 		}
-		bigger := make([]byte, min(size, growth*have))
+		next := min(size, growth*have)
+		if have >= startedChunk && size <= ordinaryFrame {
+			next = size
+		}
+		bigger := make([]byte, next)
 		copy(bigger, buf)
 		buf = bigger
 	}

@@ -74,13 +74,23 @@ type Encoder struct {
 
 // NewEncoder makes an Encoder. It allocates as it is used.
 func NewEncoder(opts Options) *Encoder {
+	e := &Encoder{}
+	e.Reset(opts)
+	return e
+}
+
+// Reset gives an Encoder other options. It keeps its buffers; what was not finished is
+// dropped.
+func (e *Encoder) Reset(opts Options) {
 	if opts.MaxBody <= 0 {
 		opts.MaxBody = record.DefaultMaxBody
 	}
 	if opts.RowGroupBytes <= 0 {
 		opts.RowGroupBytes = defaultRowGroupBytes
 	}
-	return &Encoder{opts: opts}
+	e.opts = opts
+	e.cols.reset()
+	e.payload, e.packed = 0, 0
 }
 
 // Encode makes one Parquet file of batches: any number of partitions, the

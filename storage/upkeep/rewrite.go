@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"sluice/protocol/record"
 	"sluice/storage/rows"
@@ -103,6 +104,7 @@ func Rewrite(ctx context.Context, rw Rewriting) (Result, error) {
 	}()
 
 	out := newOutput(rw)
+	defer out.release()
 	for w := range in.full {
 		if err == nil {
 			if err = out.write(ctx, w); err != nil {
@@ -148,12 +150,24 @@ func newOutput(rw Rewriting) *output {
 			o.rows += r.Rows
 		}
 	}
-	o.encoder = rows.NewEncoder(rows.Options{
+	o.encoder = encoders.Get().(*rows.Encoder)
+	o.encoder.Reset(rows.Options{
 		Codec:         rw.Codec,
 		MaxBody:       math.MaxInt32, // a Reader's batches are not compressed
 		RowGroupBytes: int(max(min(rw.Target/2, groupBytes), minGroup)),
 	})
 	return o
+}
+
+// encoders are kept while one rewriting follows another: to make room for an output anew,
+// page by page of memory, costs more than to copy it.
+var encoders = sync.Pool{New: func() any { return rows.NewEncoder(rows.Options{}) }}
+
+// release gives the encoder back; the outputs' bytes are gone then.
+func (o *output) release() {
+	o.encoder.Reset(rows.Options{}) // it holds nothing of the files
+	encoders.Put(o.encoder)
+	o.encoder = nil
 }
 
 // write adds the rows of a window that are to stay.
