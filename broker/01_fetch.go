@@ -165,12 +165,13 @@ func (f *fetching) open(ctx context.Context, b *Broker) {
 		} else {
 			info, ok = b.topics.Lookup(t.name)
 		}
+		_, open := b.topics.OpenTopic(info.Name)
 		switch {
 		case !ok && f.byID:
 			t.err = kerr.UnknownTopicID
 		case !ok:
 			t.err = storage.ErrUnknownTopic
-		case info.LeaderEpoch >= 0: // open already
+		case open:
 			t.topic, t.err = f.openOne(ctx, b, info.Name, t.id)
 		default:
 			group.Go(func() error {

@@ -12,7 +12,8 @@ import (
 )
 
 // Metadata, versions 0 to 13: this broker and the topics, from the catalogue,
-// without opening a table. No topics means all in version 0 and none later, null
+// without opening a table; of topics that are named and not open the leader epoch is
+// read from their tables, once. No topics means all in version 0 and none later, null
 // means all from version 1 on. From version 12 on topics may be asked for by id.
 //
 // A topic that does not exist is made if the request allows it (before version 4
@@ -20,8 +21,12 @@ import (
 // since some clients take LEADER_NOT_AVAILABLE for final. Authorized operations are
 // not told (their default), as nothing is authorized.
 
-// createTimeout bounds how long a request waits for the topics that it makes.
-const createTimeout = 15 * time.Second
+const (
+	// createTimeout bounds how long a request waits for the topics that it makes.
+	createTimeout = 15 * time.Second
+	// epochTimeout bounds how long it waits for leader epochs, without which most clients live.
+	epochTimeout = time.Second
+)
 
 func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.MetadataRequest)
@@ -107,8 +112,25 @@ func (b *Broker) named(req *kmsg.MetadataRequest) []storage.TopicInfo {
 	return all
 }
 
+// learnEpochs makes the leader epochs known of the topics that a request names, if that is
+// possible soon.
+func (b *Broker) learnEpochs(ctx context.Context, req *kmsg.MetadataRequest) {
+	names := make([]string, 0, len(req.Topics))
+	for i := range req.Topics {
+		if t := &req.Topics[i]; t.Topic != nil {
+			names = append(names, *t.Topic)
+		} else if info, ok := b.topics.LookupID(t.TopicID); ok {
+			names = append(names, info.Name)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, epochTimeout)
+	defer cancel()
+	b.topics.LearnEpochs(ctx, names)
+}
+
 // metadataOf describes the topics that a request names, each once.
 func (b *Broker) metadataOf(ctx context.Context, req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
+	b.learnEpochs(ctx, req)
 	type wanted struct {
 		name string
 		id   [16]byte

@@ -128,3 +128,35 @@ func TestTopicsOnDemandAreNoMoreThanThereMayBe(t *testing.T) {
 		}
 	})
 }
+
+func TestMetadataTellTheEpochsOfNamedTopicsWithoutLeadingThem(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.metadata(4, true, named("t", "never")...)
+		epoch := func(name string) int32 {
+			w.t.Helper()
+			return w.metadata(13, false, named(name)...).Topics[0].Partitions[0].LeaderEpoch
+		}
+		if _, err := w.topics.Topic(w.t.Context(), "t"); err != nil {
+			w.t.Fatal(err)
+		}
+		if e := epoch("t"); e != 1 {
+			w.t.Error("of an open topic:", e)
+		}
+		w.stop()
+		w.start()
+		for range 2 {
+			if told, never := epoch("t"), epoch("never"); told != 1 || never != 0 {
+				w.t.Error("of topics that are not open:", told, never)
+			}
+		}
+		if topic, open := w.topics.OpenTopic("t"); open {
+			w.t.Error("it is open, at version", topic.Version())
+		}
+		if _, err := w.topics.Topic(w.t.Context(), "t"); err != nil {
+			w.t.Fatal(err)
+		}
+		if e := epoch("t"); e != 2 {
+			w.t.Error("of one that is open again:", e)
+		}
+	})
+}

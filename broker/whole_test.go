@@ -260,6 +260,33 @@ func TestUnderOpenLoadAVersionComesEachInterval(t *testing.T) {
 	})
 }
 
+// franz-go keeps what failed until metadata tell a leader epoch, once they have told one; nobody
+// else has the topic opened.
+func TestAProducerThatHasMissedItsBrokerGoesOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.create("t", 1)
+		producer := w.client(kgo.MetadataMinAge(5 * time.Second))
+		defer producer.Close()
+		send := func(ctx context.Context) error { return producer.ProduceSync(ctx, record("t", "x")).FirstErr() }
+		for range 3 {
+			if err := send(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute) // metadata are loaded anew
+			w.stop()
+			if err := send(t.Context()); err == nil {
+				t.Fatal("by whom?")
+			}
+			w.start()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if err := send(ctx); err != nil {
+				t.Fatal("after the broker is back:", err)
+			}
+			cancel()
+		}
+	})
+}
+
 func TestAnIdleTopicWithAParkedConsumerCostsNoRequests(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.create("t", 3)

@@ -116,6 +116,7 @@ func (ts *Topics) openTopic(o *opening, info TopicInfo) {
 	} else {
 		o.topic = t
 		delete(ts.failed, info.Name)
+		delete(ts.epochs, info.Name)
 		if ts.open[info.Name] == o { // else it has been lost already
 			delete(ts.lost, info.Name)
 		}
@@ -179,6 +180,7 @@ func (ts *Topics) forget(name string, o *opening, reason error) {
 		return
 	}
 	ts.lost[name] = time.Now()
+	ts.learn(name)
 	for other := range ts.open {
 		if t := ts.opened(other); t != nil {
 			t.suspected.Store(true)

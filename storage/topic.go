@@ -28,7 +28,8 @@ type TopicInfo struct {
 	Name       string
 	ID         [16]byte // the table's metaData.id
 	Partitions int32
-	// LeaderEpoch is -1 as long as the topic has not been opened here.
+	// LeaderEpoch is -1 as long as the topic is not open here and nobody has asked for it
+	// (Topics.LearnEpochs).
 	LeaderEpoch int32
 }
 

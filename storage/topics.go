@@ -73,6 +73,10 @@ type Topics struct {
 	failed map[string]failure   // topics that could not be opened
 	making map[string]chan struct{}
 	closed bool
+	// epochs are the leader epochs, as read, of topics that are not open; learning are those
+	// that are being read. See epochs.go.
+	epochs   map[string]int32
+	learning map[string]chan struct{}
 }
 
 // maxPartitions of a topic.
@@ -93,6 +97,7 @@ func Open(ctx context.Context, store object.Store, options Options) (*Topics, er
 		env: env, catalogue: catalogue, defaults: options.Defaults,
 		infos: map[string]TopicInfo{}, ids: map[[16]byte]string{},
 		open: map[string]*opening{}, lost: map[string]time.Time{}, failed: map[string]failure{}, making: map[string]chan struct{}{},
+		epochs: map[string]int32{}, learning: map[string]chan struct{}{},
 	}
 	ts.ctx, ts.cancel = context.WithCancel(context.Background())
 	catalogue.OnChange(ts.catalogued)
@@ -119,6 +124,7 @@ func (ts *Topics) catalogued(rows []catalogueRow, all bool) {
 	if all {
 		clear(ts.infos)
 		clear(ts.ids)
+		clear(ts.epochs)
 	}
 	for i := range rows {
 		ts.note(&rows[i])
@@ -132,6 +138,7 @@ func (ts *Topics) note(row *catalogueRow) {
 		delete(ts.infos, row.Name)
 	}
 	delete(ts.failed, row.Name) // it may be another topic now
+	delete(ts.epochs, row.Name)
 	if info, live := row.info(); live {
 		ts.infos[row.Name] = info
 		ts.ids[info.ID] = row.Name
@@ -219,7 +226,9 @@ func (ts *Topics) All() []TopicInfo {
 // current is the catalogue's info with what only an open topic knows; ts.mu is held.
 func (ts *Topics) current(name string) TopicInfo {
 	info := ts.infos[name]
-	info.LeaderEpoch = -1
+	if epoch, ok := ts.epochs[name]; ok {
+		info.LeaderEpoch = epoch
+	}
 	if t := ts.opened(name); t != nil {
 		info.LeaderEpoch = t.epoch
 	}
