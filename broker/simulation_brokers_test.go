@@ -53,8 +53,8 @@ func (n *simNode) start() {
 	}
 	began := time.Now()
 	for try := 1; ; try++ {
-		if time.Since(began) > simPatience {
-			n.s.problem("broker %d can not be started for %v", n.number, simPatience)
+		if time.Since(began) > n.s.patience {
+			n.s.problem("broker %d can not be started for %v", n.number, n.s.patience)
 			return
 		}
 		if try > 10 {

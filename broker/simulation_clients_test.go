@@ -153,10 +153,10 @@ func (c *simClient) produce(random *rand.Rand, once bool) {
 			})
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	if err := c.Flush(ctx); err != nil {
-		s.problem("%s has records that are not acked %v after the last fault", c.name, simPatience)
+		s.problem("%s has records that are not acked %v after the last fault", c.name, s.patience)
 	}
 }
 

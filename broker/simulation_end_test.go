@@ -26,11 +26,11 @@ func sortedTopics() []string { return slices.Sorted(maps.Keys(simTopics)) }
 // more, by a consumer at a broker that was just started.
 func (s *simulation) readAll() {
 	ends := s.ends()
-	deadline := time.Now().Add(simPatience)
+	deadline := time.Now().Add(s.patience)
 	for _, who := range []string{"alone", "the group"} {
 		for !s.haveRead(who, ends) {
 			if time.Now().After(deadline) {
-				s.problem("%s has not read all %v after the last fault", who, simPatience)
+				s.problem("%s has not read all %v after the last fault", who, s.patience)
 				break
 			}
 			time.Sleep(time.Second)
@@ -47,7 +47,7 @@ func (s *simulation) readAll() {
 		s.history.Bounds(p, 0, end)
 		total += end
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	for int64(len(all)) < total && ctx.Err() == nil {
 		c.PollFetches(ctx).EachRecord(func(r *kgo.Record) { all = append(all, seen(r)) })
@@ -63,7 +63,7 @@ func (s *simulation) ends() map[history.Partition]int64 {
 	time.Sleep(2 * time.Second)
 	c := s.client("ends", s.clients[0].node())
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	ends := map[history.Partition]int64{}
 	for ctx.Err() == nil {
@@ -79,7 +79,7 @@ func (s *simulation) ends() map[history.Partition]int64 {
 		}
 		time.Sleep(time.Second)
 	}
-	s.problem("the ends of the topics are not to be had %v after the last fault", simPatience)
+	s.problem("the ends of the topics are not to be had %v after the last fault", s.patience)
 	return ends
 }
 
