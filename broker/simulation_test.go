@@ -122,7 +122,7 @@ func TestTheSimulationFindsOutAStoreThatOverwrites(t *testing.T) {
 // overwriting breaks the one promise that all others rest on.
 type overwriting struct{ *mem.Store }
 
-func (o overwriting) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (o overwriting) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	return o.Put(ctx, key, body)
 }
 

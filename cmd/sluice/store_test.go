@@ -115,11 +115,11 @@ func TestClusterIDOfABrokerThatWasFasterIsTaken(t *testing.T) {
 // overtaken is a store in which another broker creates each key just before.
 type overtaken struct{ *mem.Store }
 
-func (o *overtaken) Create(ctx context.Context, key string, body []byte) (now time.Time, err error) {
+func (o *overtaken) Create(ctx context.Context, key string, body []byte, after ...string) (now time.Time, err error) {
 	if _, err := o.Store.Create(ctx, key, []byte("the-faster-one\n")); err != nil {
 		return now, err
 	}
-	return o.Store.Create(ctx, key, body)
+	return o.Store.Create(ctx, key, body, after...)
 }
 
 func TestClusterIDThatIsNoneIsAnError(t *testing.T) {
@@ -149,7 +149,7 @@ func TestProbeRefusesAStoreThatOverwrites(t *testing.T) {
 // careless is a store that ignores If-None-Match.
 type careless struct{ *mem.Store }
 
-func (c *careless) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (c *careless) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	return c.Put(ctx, key, body)
 }
 

@@ -124,7 +124,7 @@ type sleeper struct {
 	asleep atomic.Bool
 }
 
-func (s *sleeper) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (s *sleeper) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	for s.asleep.Load() {
 		select {
 		case <-time.After(time.Second):
@@ -132,7 +132,7 @@ func (s *sleeper) Create(ctx context.Context, key string, body []byte) (time.Tim
 			return time.Time{}, ctx.Err()
 		}
 	}
-	return s.Store.Create(ctx, key, body)
+	return s.Store.Create(ctx, key, body, after...)
 }
 
 func TestAFileWhoseBrokerSleptIsNotLostToAVacuum(t *testing.T) {

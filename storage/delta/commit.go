@@ -60,9 +60,10 @@ func (l *Log) Commit(ctx context.Context, e *Entry, proved time.Time) (now time.
 }
 
 func (l *Log) decide(ctx context.Context, e *Entry, body []byte, proved time.Time) (time.Time, *Entry, error) {
+	after := l.dataKeys(e)
 	unclear := false // an attempt of ours may have been, or may yet be, applied
 	for attempt := 0; ; attempt++ {
-		now, err := l.putEntry(ctx, EntryKey(l.table, e.Version), body)
+		now, err := l.putEntry(ctx, EntryKey(l.table, e.Version), body, after)
 		switch {
 		case err == nil:
 			now, err = l.landed(ctx, e.Version, proved, now, now)
@@ -88,6 +89,16 @@ func (l *Log) decide(ctx context.Context, e *Entry, body []byte, proved time.Tim
 			return now, nil, fmt.Errorf("undecided: %w (last answer: %v)", waitErr, err)
 		}
 	}
+}
+
+// dataKeys are the objects that must be durable before e shows.
+func (l *Log) dataKeys(e *Entry) (keys []string) {
+	for i := range e.Adds {
+		if key, err := l.DataKey(e.Adds[i].Path); err == nil { // else it is none of ours
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // readBack reads the entry that stands in e's place. known is false if that did

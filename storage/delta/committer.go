@@ -131,7 +131,8 @@ type CommitterOptions struct {
 type Phase string
 
 // The phases, in order: from the first item to the pool's end, the encoding, the
-// upload of the data file, the wait for its turn in the log, and the log put.
+// upload of the data file, the wait for its turn in the log, and the log put, which
+// waits for the file to be durable where the store answers before.
 const (
 	PhasePool   Phase = "pool"
 	PhaseEncode Phase = "encode"
@@ -187,8 +188,10 @@ const (
 type sealed[T any] struct {
 	pool[T]
 	due   bool // the interval has passed: its entry may be put
-	add   *Add // set when the file is uploaded
+	add   *Add // set when the file is uploaded, and may be named by an entry
 	ready time.Time
+	// settled says that the file is durable, which the entry's put waits for.
+	settled bool
 	// stored is when the file was uploaded, by the store's clock.
 	stored time.Time
 	err    error
@@ -543,9 +546,9 @@ func (c *Committer[T]) isAnother(p *pool[T]) bool {
 	return 2*p.bytes >= under && (p.bytes >= worthAnUpload || !c.uploading())
 }
 
-// uploading reports whether a closed pool is not in the store yet. c.mu is held.
+// uploading reports whether a closed pool is not safe in the store yet. c.mu is held.
 func (c *Committer[T]) uploading() bool {
-	return slices.ContainsFunc(c.sealed, func(s *sealed[T]) bool { return s.add == nil })
+	return slices.ContainsFunc(c.sealed, func(s *sealed[T]) bool { return !s.settled })
 }
 
 // stop fails everything that is not committed and takes nothing any more.

@@ -23,7 +23,7 @@ func (c *Committer[T]) commitReady() {
 			break
 		}
 		if c.late(s) {
-			s.add = nil // it waited out an outage: upload it anew
+			s.add, s.settled = nil, false // it waited out an outage: upload it anew
 			go c.upload(s)
 			break
 		}

@@ -74,60 +74,94 @@ func (c *Committer[T]) seal(now time.Time, due bool) {
 	go c.upload(s)
 }
 
-// upload encodes a pool and puts its file, for as long as it takes. Between its
+// upload encodes a pool and stages its file, for as long as it takes. Between its
 // start and its answer on c.uploaded it alone touches s.add and s.err.
 func (c *Committer[T]) upload(s *sealed[T]) {
 	began := time.Now()
 	file, err := c.hooks.Encode(c.ctx, s.items)
 	if err != nil {
-		c.answer(s, nil, err)
+		c.answer(s, nil, false, err)
 		return
 	}
 	encoded := time.Now()
 	c.options.Observe(PhaseEncode, encoded.Sub(began))
 	if file == nil { // nothing but actions
-		c.answer(s, &Add{}, nil)
+		c.answer(s, &Add{}, true, nil)
 		return
 	}
 	key, err := c.log.DataKey(file.Path)
 	if err != nil {
-		c.answer(s, nil, err)
+		c.answer(s, nil, false, err)
 		return
 	}
-	var stored time.Time
+	var stored staged
 	for delay := retryMin; ; delay = min(2*delay, retryMax) {
 		if stored, err = c.putFile(key, file.Body); err == nil {
 			break
 		}
 		if c.ctx.Err() != nil {
-			c.answer(s, nil, ErrStopping)
+			c.answer(s, nil, false, ErrStopping)
 			return
 		}
 		c.options.Log.Warn("upload of a data file is retried", "table", c.log.Table(), "file", file.Path, "in", delay, "err", err)
 		sleep(c.ctx, delay)
 	}
 	c.options.Observe(PhaseUpload, time.Since(encoded))
-	s.stored = stored
+	s.stored = stored.at
 	c.answer(s, &Add{
 		Path: file.Path, PartitionValues: map[string]string{}, Size: int64(len(file.Body)),
 		DataChange: true, Stats: file.Stats, Tags: file.Tags,
-	}, nil)
+	}, stored.settled == nil, nil)
+	if stored.settled != nil {
+		select {
+		case <-stored.settled:
+			c.settled(s)
+		case <-c.done:
+		}
+	}
+}
+
+// staged is a file in the store that may not be durable before settled is closed; nil:
+// it is.
+type staged struct {
+	at      time.Time // by the store's clock
+	settled <-chan struct{}
+}
+
+// settled takes up that a pool's file is durable: another pool may follow it.
+func (c *Committer[T]) settled(s *sealed[T]) {
+	c.mu.Lock()
+	s.settled = true
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // putFile makes one attempt to put a data file, which is hedged like that of an
 // entry if it is small. A store that hangs must not hang the table: the attempt is
 // bounded, and the same bytes are put again.
-func (c *Committer[T]) putFile(key string, body []byte) (stored time.Time, err error) {
+func (c *Committer[T]) putFile(key string, body []byte) (staged, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, putDeadline+time.Duration(len(body))*time.Second/minPutRate)
 	defer cancel()
-	return c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
-		return c.log.Store().Put(ctx, key, body)
+	settled := make(chan (<-chan struct{}), 2) // of the attempts that were answered
+	at, err := c.uploads.put(ctx, len(body) <= maxHedged, func() { c.log.Stats().Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
+		at, end, err := c.log.Store().Stage(ctx, key, body)
+		if err == nil {
+			settled <- end
+		}
+		return at, err
 	})
+	if err != nil {
+		return staged{}, err
+	}
+	return staged{at, <-settled}, nil
 }
 
-func (c *Committer[T]) answer(s *sealed[T], add *Add, err error) {
+func (c *Committer[T]) answer(s *sealed[T], add *Add, settled bool, err error) {
 	c.mu.Lock()
-	s.add, s.err, s.ready = add, err, time.Now()
+	s.add, s.settled, s.err, s.ready = add, settled, err, time.Now()
 	c.mu.Unlock()
 	select {
 	case c.uploaded <- s:

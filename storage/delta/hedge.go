@@ -109,10 +109,10 @@ func (p *putLatencies) put(ctx context.Context, allowed bool, hedged func(), sen
 
 // putEntry is one attempt to create an entry. Only one of two hedged puts can win;
 // "exists" may mean that the other one won.
-func (l *Log) putEntry(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (l *Log) putEntry(ctx context.Context, key string, body []byte, after []string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Attempt)
 	defer cancel()
 	return l.puts.put(ctx, true, func() { l.stats.Hedges.Add(1) }, func(ctx context.Context) (time.Time, error) {
-		return l.store.Create(ctx, key, body)
+		return l.store.Create(ctx, key, body, after...)
 	})
 }

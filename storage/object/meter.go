@@ -35,7 +35,8 @@ var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .2
 // NewMeter returns s with its calls counted in reg:
 //
 //	sluice_store_requests_total{kind,outcome}      calls by how they ended
-//	sluice_store_request_duration_seconds{kind}    their latency, repeats within the store included
+//	sluice_store_request_duration_seconds{kind}    their latency, repeats within the store included;
+//	                                               of a Stage, until it returns
 //	sluice_store_written_bytes_total               bytes of objects written, each Create and Put that was answered ok
 //	sluice_store_read_bytes_total                  bytes of objects read
 //
@@ -109,9 +110,9 @@ func (m *meter) count(kind Kind, start time.Time, err error) {
 	k.requests[outcomeOf(err)].Inc()
 }
 
-func (m *meter) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (m *meter) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	start := time.Now()
-	now, err := m.Store.Create(ctx, key, body)
+	now, err := m.Store.Create(ctx, key, body, after...)
 	m.count(KindCreate, start, err)
 	if err == nil {
 		m.written.Add(float64(len(body)))
@@ -127,6 +128,16 @@ func (m *meter) Put(ctx context.Context, key string, body []byte) (time.Time, er
 		m.written.Add(float64(len(body)))
 	}
 	return now, err
+}
+
+func (m *meter) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	start := time.Now()
+	now, settled, err := m.Store.Stage(ctx, key, body)
+	m.count(KindPut, start, err)
+	if err == nil {
+		m.written.Add(float64(len(body)))
+	}
+	return now, settled, err
 }
 
 func (m *meter) Get(ctx context.Context, key string, r Range) (Object, error) {

@@ -115,9 +115,17 @@ type Store interface {
 	// number of concurrent Creates of one key exactly one returns nil. It makes
 	// a single attempt that can take effect: a nil error or ErrExists is the answer
 	// to this very attempt, and the caller repeats unclear ones (delta.Log does).
-	Create(ctx context.Context, key string, body []byte) (now time.Time, err error)
+	//
+	// It does not show, to anybody or after a power failure, before the objects after,
+	// which were staged through this Store, are durable. Keys that were not do no harm.
+	Create(ctx context.Context, key string, body []byte, after ...string) (now time.Time, err error)
 	// Put writes key, durably, replacing what is there. Retried by the store.
 	Put(ctx context.Context, key string, body []byte) (now time.Time, err error)
+	// Stage is Put for an object that nobody looks for until a Create that comes after
+	// it has named it. It may return before the object is durable: that is known when
+	// settled is closed, or at once if it is nil, and by a Create after it in any case,
+	// which writes the object anew if need be. The body must not change until then.
+	Stage(ctx context.Context, key string, body []byte) (now time.Time, settled <-chan struct{}, err error)
 	// Get reads an object or a part of it. Retried by the store. The Object's
 	// Now is set with ErrNotFound too.
 	Get(ctx context.Context, key string, r Range) (Object, error)
@@ -193,7 +201,7 @@ func printable(s string) bool {
 // Kind names a request in metrics, faults and latency profiles.
 type Kind string
 
-// The kinds of requests, one for each method of Store.
+// The kinds of requests, one for each method of Store; a Stage is a put.
 const (
 	KindCreate Kind = "create"
 	KindPut    Kind = "put"

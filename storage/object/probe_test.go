@@ -22,11 +22,11 @@ type wrong struct {
 	list   func(ctx context.Context, req object.ListRequest) (object.Listing, error)
 }
 
-func (w wrong) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (w wrong) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	if w.create != nil {
 		return w.create(ctx, key, body)
 	}
-	return w.Store.Create(ctx, key, body)
+	return w.Store.Create(ctx, key, body, after...)
 }
 
 func (w wrong) Get(ctx context.Context, key string, r object.Range) (object.Object, error) {

@@ -51,15 +51,21 @@ func (t *Tally) count(key string, of func(*Calls) *atomic.Int64) {
 }
 
 // Create implements Store.
-func (t *Tally) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (t *Tally) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	t.count(key, func(c *Calls) *atomic.Int64 { return &c.Creates })
-	return t.Store.Create(ctx, key, body)
+	return t.Store.Create(ctx, key, body, after...)
 }
 
 // Put implements Store.
 func (t *Tally) Put(ctx context.Context, key string, body []byte) (time.Time, error) {
 	t.count(key, func(c *Calls) *atomic.Int64 { return &c.Puts })
 	return t.Store.Put(ctx, key, body)
+}
+
+// Stage implements Store. It counts as a put.
+func (t *Tally) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	t.count(key, func(c *Calls) *atomic.Int64 { return &c.Puts })
+	return t.Store.Stage(ctx, key, body)
 }
 
 // Get implements Store.

@@ -4,7 +4,8 @@
 //
 // A file appears whole: it is written and synced under a temporary name, then
 // linked (Create; link(2) fails where a name is taken) or renamed (Put) into
-// place, and the directory is synced before the call returns.
+// place, and the directory is synced before the call returns. Stage puts off both syncs
+// until a Create that comes after it (stage.go).
 //
 // The store's clock is that of the file system (the modification time of the
 // file just written) for writes, and this machine's for reads. On a local file
@@ -41,6 +42,8 @@ type Store struct {
 	// and their parents have been synced since they were made. The identity tells
 	// a directory from another that took its place.
 	durable map[string]fs.FileInfo
+	// staged holds what Stage has written and nobody has synced yet, by key.
+	staged map[string]*staged
 }
 
 // Open returns the store in the directory at path, which is made if missing,
@@ -58,15 +61,18 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, explain(abs, err)
 	}
-	s := &Store{path: abs, root: root, durable: map[string]fs.FileInfo{}}
+	s := &Store{path: abs, root: root, durable: map[string]fs.FileInfo{}, staged: map[string]*staged{}}
 	// One write shows here, rather than at the first record, that we may write,
 	// and tells the file system's time.
-	tmp, now, err := s.writeTemp(context.Background(), nil)
+	f, tmp, now, err := s.writeTemp(context.Background(), nil)
+	if err == nil {
+		err = syncClose(f)
+		s.discard(tmp)
+	}
 	if err != nil {
 		root.Close()
 		return nil, explain(abs, err)
 	}
-	s.discard(tmp)
 	s.sweep(now)
 	return s, nil
 }
@@ -92,13 +98,13 @@ func (s *Store) URL() string {
 }
 
 // Create implements object.Store.
-func (s *Store) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
-	return s.write(ctx, object.KindCreate, key, body, s.root.Link)
+func (s *Store) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
+	return s.write(ctx, object.KindCreate, key, body, s.root.Link, after)
 }
 
 // Put implements object.Store.
 func (s *Store) Put(ctx context.Context, key string, body []byte) (time.Time, error) {
-	return s.write(ctx, object.KindPut, key, body, s.root.Rename)
+	return s.write(ctx, object.KindPut, key, body, s.root.Rename, nil)
 }
 
 // Get implements object.Store. A symbolic link is followed within the root.
@@ -149,6 +155,9 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (time.Time, error) {
 		if err := ctx.Err(); err != nil {
 			return time.Now(), fmt.Errorf("delete %s: %w", key, err)
 		}
+		s.mu.Lock()
+		delete(s.staged, key)
+		s.mu.Unlock()
 		removed, err := s.remove(key)
 		if err != nil {
 			return time.Now(), fmt.Errorf("delete %s: %w", key, translate(err))

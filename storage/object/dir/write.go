@@ -37,50 +37,62 @@ func reserved(key string) bool {
 	return key == tempDir || strings.HasPrefix(key, tempDir+"/")
 }
 
-// write stores body under a temporary name and gives it the key by place, which
-// is Root.Link or Root.Rename.
-func (s *Store) write(ctx context.Context, kind object.Kind, key string, body []byte, place func(from, to string) error) (now time.Time, err error) {
+// write stores body under a temporary name and gives it the key by link, which is
+// Root.Link or Root.Rename, when what was staged at the keys after is durable.
+func (s *Store) write(ctx context.Context, kind object.Kind, key string, body []byte, link func(from, to string) error, after []string) (now time.Time, err error) {
 	if err := begin(ctx, kind, key); err != nil {
 		return time.Time{}, err
 	}
-	tmp, now, err := s.writeTemp(ctx, body)
+	f, tmp, now, err := s.writeTemp(ctx, body)
 	if err != nil {
 		return time.Now(), fmt.Errorf("%s %s: %w", kind, key, denied(err))
 	}
 	defer s.discard(tmp)
+	if err := syncClose(f); err != nil {
+		return now, fmt.Errorf("%s %s: %w", kind, key, denied(err))
+	}
+	if err := s.await(ctx, after); err != nil {
+		return now, fmt.Errorf("%s %s: %w", kind, key, err)
+	}
+	if err := s.place(ctx, kind, key, tmp, link); err != nil {
+		return now, err
+	}
+	// From here on the object can be seen: no error says that it was not written.
+	// A folder that is missing was removed after the object, by a Delete since.
+	if err := s.syncDir(path.Dir(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return now, fmt.Errorf("%s %s: sync of its folder: %w", kind, key, err)
+	}
+	return now, nil
+}
 
+// place gives the file at tmp its key by link.
+func (s *Store) place(ctx context.Context, kind object.Kind, key, tmp string, link func(from, to string) error) error {
 	folder := path.Dir(key)
-	err = s.placeIn(folder, func() error {
+	err := s.placeIn(folder, func() error {
 		if err := ctx.Err(); err != nil {
 			return err // the last moment at which nothing has happened
 		}
-		return place(filepath.FromSlash(tmp), filepath.FromSlash(key))
+		return link(filepath.FromSlash(tmp), filepath.FromSlash(key))
 	})
 	switch {
 	case err == nil:
+		return nil
 	case s.isFolder(key):
-		return now, fmt.Errorf("%s %s: a folder has this name: %w", kind, key, object.ErrBadKey)
+		return fmt.Errorf("%s %s: a folder has this name: %w", kind, key, object.ErrBadKey)
 	case kind == object.KindCreate && errors.Is(err, fs.ErrExist):
 		// Whoever made the object may not have synced it yet. The caller will
 		// build on it, so it must not vanish with a power failure.
 		if err := s.syncDir(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return now, fmt.Errorf("%s %s: sync of its folder: %w", kind, key, err)
+			return fmt.Errorf("%s %s: sync of its folder: %w", kind, key, err)
 		}
-		return now, fmt.Errorf("%s %s: %w", kind, key, object.ErrExists)
+		return fmt.Errorf("%s %s: %w", kind, key, object.ErrExists)
 	case errors.Is(err, syscall.ENOTDIR):
-		return now, fmt.Errorf("%s %s: an object has the name of its folder: %w", kind, key, object.ErrBadKey)
+		return fmt.Errorf("%s %s: an object has the name of its folder: %w", kind, key, object.ErrBadKey)
 	case errors.Is(err, syscall.EXDEV):
-		return now, fmt.Errorf("%s %s: its folder is on another file system than %s: keep one file system under the root: %w",
+		return fmt.Errorf("%s %s: its folder is on another file system than %s: keep one file system under the root: %w",
 			kind, key, s.path, err)
-	default:
-		return now, fmt.Errorf("%s %s: %w", kind, key, denied(err))
 	}
-	// From here on the object can be seen: no error says that it was not written.
-	// A folder that is missing was removed after the object, by a Delete since.
-	if err := s.syncDir(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return now, fmt.Errorf("%s %s: sync of its folder: %w", kind, key, err)
-	}
-	return now, nil
+	return fmt.Errorf("%s %s: %w", kind, key, denied(err))
 }
 
 func (s *Store) isFolder(key string) bool {
@@ -96,41 +108,37 @@ func denied(err error) error {
 	return translate(err)
 }
 
-// writeTemp writes a file of a name of its own in tempDir, syncs it, and returns
-// its path below the root and its modification time.
-func (s *Store) writeTemp(ctx context.Context, body []byte) (name string, now time.Time, err error) {
+// writeTemp writes a file of a name of its own in tempDir, and returns it, its path
+// below the root and its modification time. It is not synced.
+func (s *Store) writeTemp(ctx context.Context, body []byte) (f *os.File, name string, now time.Time, err error) {
 	name = tempDir + "/" + strconv.Itoa(os.Getpid()) + "-" + uuid.NewString()
-	var f *os.File
 	err = s.placeIn(tempDir, func() (err error) {
 		// Readable by others, as engines under other users read the table.
 		f, err = s.root.OpenFile(filepath.FromSlash(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		return err
 	})
 	if err != nil {
-		return "", time.Time{}, err
+		return nil, "", time.Time{}, err
 	}
-	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr // some network file systems report a full disk only here
-		}
-		if err != nil {
-			s.discard(name)
-		}
-	}()
-	if _, err := f.Write(body); err != nil {
-		return "", time.Time{}, err
+	var info fs.FileInfo
+	if _, err = f.Write(body); err == nil {
+		err = ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return "", time.Time{}, err
+	if err == nil {
+		info, err = f.Stat()
 	}
-	if err := f.Sync(); err != nil {
-		return "", time.Time{}, err
-	}
-	info, err := f.Stat()
 	if err != nil {
-		return "", time.Time{}, err
+		f.Close()
+		s.discard(name)
+		return nil, "", time.Time{}, err
 	}
-	return name, info.ModTime(), nil
+	return f, name, info.ModTime(), nil
+}
+
+// syncClose makes what was written to a file durable. Some network file systems report
+// a full disk only when it is closed.
+func syncClose(f *os.File) error {
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // discard removes a temporary file. After a rename it is gone already, and what

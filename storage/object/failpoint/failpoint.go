@@ -99,10 +99,10 @@ type watched struct {
 }
 
 // Create implements object.Store.
-func (s *watched) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (s *watched) Create(ctx context.Context, key string, body []byte, after ...string) (time.Time, error) {
 	what := written(key, body)
 	s.counter.Reach(what, Before)
-	now, err := s.Store.Create(ctx, key, body)
+	now, err := s.Store.Create(ctx, key, body, after...)
 	if err == nil {
 		s.counter.Reach(what, After)
 	}
@@ -121,6 +121,18 @@ func (s *watched) Put(ctx context.Context, key string, body []byte) (time.Time, 
 		s.counter.Reach(what, After)
 	}
 	return now, err
+}
+
+// Stage implements object.Store. A process that ends after it leaves what it has
+// written to the kernel: durable or not is of the machine's end only.
+func (s *watched) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	what := written(key, body)
+	s.counter.Reach(what, Before)
+	now, settled, err := s.Store.Stage(ctx, key, body)
+	if err == nil {
+		s.counter.Reach(what, After)
+	}
+	return now, settled, err
 }
 
 // Delete implements object.Store.

@@ -116,14 +116,20 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (s *delayed) Create(ctx context.Context, key string, body []byte) (now time.Time, err error) {
-	late := s.travel(ctx, object.KindCreate, len(body), func() int { now, err = s.Store.Create(ctx, key, body); return 0 })
+func (s *delayed) Create(ctx context.Context, key string, body []byte, after ...string) (now time.Time, err error) {
+	late := s.travel(ctx, object.KindCreate, len(body), func() int { now, err = s.Store.Create(ctx, key, body, after...); return 0 })
 	return now, first(late, err)
 }
 
 func (s *delayed) Put(ctx context.Context, key string, body []byte) (now time.Time, err error) {
 	late := s.travel(ctx, object.KindPut, len(body), func() int { now, err = s.Store.Put(ctx, key, body); return 0 })
 	return now, first(late, err)
+}
+
+// Stage is Put: the stores that a latency is that of have nothing quicker.
+func (s *delayed) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	now, err := s.Put(ctx, key, body)
+	return now, nil, err
 }
 
 func (s *delayed) Get(ctx context.Context, key string, r object.Range) (o object.Object, err error) {

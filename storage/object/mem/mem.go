@@ -96,7 +96,7 @@ func (s *Store) SetClock(now func() time.Time) {
 func (s *Store) URL() string { return s.root.url }
 
 // Create implements object.Store.
-func (s *Store) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (s *Store) Create(ctx context.Context, key string, body []byte, _ ...string) (time.Time, error) {
 	if err := check(object.KindCreate, key); err != nil {
 		return time.Time{}, err
 	}
@@ -111,6 +111,12 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (time.Time, er
 	}
 	body = slices.Clone(body)
 	return s.write(ctx, object.KindPut, key, len(body), func() error { s.root.put(key, body); return nil })
+}
+
+// Stage implements object.Store: what is answered is as durable as it gets.
+func (s *Store) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	now, err := s.Put(ctx, key, body)
+	return now, nil, err
 }
 
 // Delete implements object.Store. The keys go one after the other, not as one

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(*testing.T) object.Store) {
 	}{
 		{"create writes a key once", createOnce},
 		{"put replaces", putReplaces},
+		{"what is staged is there, and durable for a create after it", staged},
 		{"bodies belong to the caller", bodiesAreCopied},
 		{"get reads ranges", ranges},
 		{"a missing object is not found", missing},
@@ -141,6 +142,35 @@ func putReplaces(t *testing.T, s *suite) {
 	}
 	_, err := s.other.Create(s.ctx, s.dir+"p/q", []byte("no"))
 	s.wantErr("create after put", err, object.ErrExists)
+}
+
+func staged(t *testing.T, s *suite) {
+	var all []<-chan struct{}
+	for range 2 { // the second as by a caller who did not hear of the first
+		_, settled, err := s.store.Stage(s.ctx, s.dir+"data/a", []byte("rows"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, settled)
+	}
+	if _, err := s.store.Create(s.ctx, s.dir+"log/0", []byte("a"), s.dir+"data/a", s.dir+"data/none"); err != nil {
+		t.Fatal(err)
+	}
+	for _, settled := range all {
+		if settled == nil {
+			continue
+		}
+		select {
+		case <-settled:
+		default:
+			t.Error("a create did not wait for what it comes after")
+		}
+	}
+	s.wantBody("data/a", "rows")
+	s.wantBody("log/0", "a")
+	if _, _, err := s.store.Stage(s.ctx, s.dir+"a//b", nil); !errors.Is(err, object.ErrBadKey) {
+		t.Errorf("an illegal key: %v", err)
+	}
 }
 
 func bodiesAreCopied(t *testing.T, s *suite) {

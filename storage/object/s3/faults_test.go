@@ -115,7 +115,10 @@ func TestCreateMakesASingleAttempt(t *testing.T) {
 
 func TestARefusedWriteIsRepeatedAFewTimes(t *testing.T) {
 	f, s := newFlaky(t, s3.Options{})
-	writes := map[string]func(context.Context, string, []byte) (time.Time, error){"create": s.Create, "put": s.Put}
+	writes := map[string]func(context.Context, string, []byte) (time.Time, error){
+		"put":    s.Put,
+		"create": func(ctx context.Context, key string, body []byte) (time.Time, error) { return s.Create(ctx, key, body) },
+	}
 	for name, write := range writes {
 		f.answer(2, 403, "AccessDenied")
 		if _, err := write(t.Context(), name, []byte("x")); err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 // Create implements object.Store: a PUT with If-None-Match: *, once.
-func (s *Store) Create(ctx context.Context, key string, body []byte) (time.Time, error) {
+func (s *Store) Create(ctx context.Context, key string, body []byte, _ ...string) (time.Time, error) {
 	if err := check(object.KindCreate, key); err != nil {
 		return time.Time{}, err
 	}
@@ -48,6 +48,12 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (time.Time, er
 		return err
 	})
 	return a.now, translate(object.KindPut, key, err)
+}
+
+// Stage implements object.Store: what is answered is durable.
+func (s *Store) Stage(ctx context.Context, key string, body []byte) (time.Time, <-chan struct{}, error) {
+	now, err := s.Put(ctx, key, body)
+	return now, nil, err
 }
 
 func (s *Store) put(key string, body []byte) *s3.PutObjectInput {
