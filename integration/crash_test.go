@@ -16,6 +16,7 @@ const kills = 5
 func TestAKilledBrokerLosesAndDoublesNothing(t *testing.T) {
 	eachStore(t, func(t *testing.T, s store) {
 		b := startSluice(t, s)
+		resting := b.goroutines(t)
 		l := startLoad(t, b, "killed")
 		for i := range kills {
 			l.progress(1500)
@@ -32,6 +33,7 @@ func TestAKilledBrokerLosesAndDoublesNothing(t *testing.T) {
 		l.progress(1500)
 		l.finish(t)
 		l.requireUnmoved(t)
+		b.requireRested(t, resting)
 		l.check(t)
 	})
 }

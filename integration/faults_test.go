@@ -153,6 +153,7 @@ type faults struct {
 func (f *faults) run(t *testing.T, kills int) {
 	f.killed = map[string]int{}
 	f.b.restart(t)
+	resting := f.b.goroutines(t)
 	createWith(t, f.b, "kept", hasty)
 	createWith(t, f.b, "retained", hasty, map[string]string{"retention.ms": "3000"})
 	createWith(t, f.b, "compacted", hasty, map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "500"})
@@ -205,6 +206,9 @@ func (f *faults) run(t *testing.T, kills int) {
 	acked, found := int64(0), map[history.Kind]int{}
 	for _, l := range loads {
 		l.finish(t)
+	}
+	f.b.requireRested(t, resting)
+	for _, l := range loads {
 		anomalies := l.anomalies
 		if l.topic == "compacted" {
 			anomalies = l.compactedAnomalies

@@ -47,6 +47,7 @@ func TestAStoreThatFailsOftenIsLatencyAndNotLoss(t *testing.T) {
 		random: rand.New(rand.NewPCG(*faultSeed, 0)), killed: map[string]int{},
 	}
 	f.b.restart(t)
+	resting := f.b.goroutines(t)
 	topics, share := quickTopics, *faultShare
 	if *flakyFor > time.Minute {
 		topics = longTopics
@@ -102,6 +103,7 @@ func TestAStoreThatFailsOftenIsLatencyAndNotLoss(t *testing.T) {
 	for _, l := range loads {
 		l.finish(t)
 	}
+	f.b.requireRested(t, resting)
 	for _, l := range loads {
 		for _, a := range l.anomalies(t) {
 			t.Error(a)

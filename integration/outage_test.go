@@ -38,6 +38,7 @@ func TestAStoreThatAnswersNothingIsLatencyAndThenRetriableErrors(t *testing.T) {
 	m := startMinIO(t)
 	p := startProxy(t, m.address, *faultSeed)
 	b := startSluice(t, p.before(m.store("lake/kafka")))
+	resting := b.goroutines(t)
 	l := startLoad(t, b, "outage")
 	l.progress(1500)
 	createTopic(t, connect(t, b), "tried-once")
@@ -94,6 +95,7 @@ func TestAStoreThatAnswersNothingIsLatencyAndThenRetriableErrors(t *testing.T) {
 	t.Logf("faults: %s", p.injected())
 	l.finish(t)
 	l.requireUnmoved(t)
+	b.requireRested(t, resting)
 	l.check(t)
 }
 
@@ -123,6 +125,7 @@ func (p *process) memory(t *testing.T, field string) int64 {
 func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
 	s := tmpfs(t, "6m")
 	b := startSluice(t, s)
+	resting := b.goroutines(t)
 	l := startLoad(t, b, "full")
 	l.progress(1500)
 	filler := filepath.Join(s.url, "..", "filler")
@@ -153,6 +156,7 @@ func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
 		l.progress(500)
 	}
 	l.finish(t)
+	b.requireRested(t, resting)
 	l.check(t)
 }
 

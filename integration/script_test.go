@@ -468,5 +468,8 @@ func connect(t *testing.T, b *sluice, opts ...kgo.Opt) *kgo.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clients = append(b.clients, cl)
 	return cl
 }

@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/integration/setup"
 )
@@ -145,6 +148,9 @@ type sluice struct {
 	http    string
 	binary  string
 	args    []string
+
+	mu      sync.Mutex
+	clients []*kgo.Client // that tests have made; guarded by mu
 }
 
 // startSluice starts a broker on a store and waits until it serves.
