@@ -52,7 +52,11 @@ func TestALeaderThatStoodStillAcksNothingOfItsOwn(t *testing.T) {
 		t.Logf("stood still for %v; the other one acked its first record after %v, %d in all", time.Since(stopped).Round(time.Second), first.Round(time.Millisecond), n)
 		began := time.Now()
 		l.progress(1)
-		t.Logf("the one that stood still acks again after %v", time.Since(began).Round(time.Millisecond))
+		again := time.Since(began)
+		t.Logf("the one that stood still acks again after %v", again.Round(time.Millisecond))
+		if again > recovery {
+			t.Errorf("the one that stood still acks again after %v", again)
+		}
 		l.progress(200)
 		other.kill()
 	}

@@ -76,7 +76,9 @@ func startLoad(t *testing.T, b *sluice, topic string) *load {
 // startLoadOf starts writing to a topic at a pace, and reading.
 func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 	t.Helper()
-	var patience []kgo.Opt
+	// By default this client asks for metadata each 5 s at most, and a record that was refused
+	// twice waits for that: the recovery of the broker could not be told from it.
+	patience := []kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond)}
 	if p.away {
 		// This client takes a connection that ends at its first request for a wrong
 		// configuration, and gives up.
