@@ -3,10 +3,6 @@
 package integration
 
 import (
-	"bufio"
-	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -49,25 +45,4 @@ func (b *sluice) requireRested(t *testing.T, resting int) {
 	if n > allowed {
 		t.Errorf("the broker has %d goroutines without clients, %d at its start", n, resting)
 	}
-}
-
-// metric is a number that the broker tells.
-func (b *sluice) metric(t *testing.T, name string) float64 {
-	t.Helper()
-	resp, err := http.Get("http://" + b.http + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }
