@@ -13,7 +13,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -112,7 +111,7 @@ func (s *watched) Create(ctx context.Context, key string, body []byte, after ...
 // Put implements object.Store.
 func (s *watched) Put(ctx context.Context, key string, body []byte) (time.Time, error) {
 	what := written(key, body)
-	if what == "data" && rewriting() {
+	if what == "data" { // a committer stages its own
 		what = "rewrite"
 	}
 	s.counter.Reach(what, Before)
@@ -208,18 +207,4 @@ func operation(entry []byte) string {
 		name += "-" + reason
 	}
 	return cmp.Or(name, "other")
-}
-
-// rewriting tells a put of Topic.rewrite from one of a committer, which has the same
-// kind of key: by who calls.
-func rewriting() bool {
-	var callers [16]uintptr
-	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
-	for more := true; more; {
-		var frame runtime.Frame
-		if frame, more = frames.Next(); strings.Contains(frame.Function, "storage.(*Topic).rewrite") {
-			return true
-		}
-	}
-	return false
 }

@@ -19,12 +19,16 @@ func TestEachWriteIsAPointOfItsName(t *testing.T) {
 	put := func(key, body string) func(context.Context, object.Store) {
 		return func(ctx context.Context, s object.Store) { s.Put(ctx, key, []byte(body)) }
 	}
+	stage := func(key string) func(context.Context, object.Store) {
+		return func(ctx context.Context, s object.Store) { s.Stage(ctx, key, nil) }
+	}
 	remove := func(keys ...string) func(context.Context, object.Store) {
 		return func(ctx context.Context, s object.Store) { s.Delete(ctx, keys...) }
 	}
 	for point, write := range map[string]func(context.Context, object.Store){
-		"data.before": put("t/data/2026-01-01/x.parquet", ""),
-		"data.after":  put("t/data/2026-01-01/x.parquet", ""),
+		"data.before":   stage("t/data/2026-01-01/x.parquet"),
+		"data.after":    stage("t/data/2026-01-01/x.parquet"),
+		"rewrite.after": put("t/data/2026-01-01/x.parquet", ""),
 		"entry.take-over.after": func(ctx context.Context, s object.Store) {
 			s.Create(ctx, "t/_delta_log/00000000000000000001.json", []byte(entry))
 		},
@@ -35,7 +39,7 @@ func TestEachWriteIsAPointOfItsName(t *testing.T) {
 		"vacuum.after":                   remove("t/data/2026-01-01/x.parquet"),
 		"offsets.entry.take-over.before": put("_sluice/consumer_offsets/_delta_log/00000000000000000001.json", entry),
 		"entry.delete-retention.before":  put("t/_delta_log/00000000000000000001.json", retention),
-		"catalogue.data.after":           put("_sluice/topics/data/2026-01-01/x.parquet", ""),
+		"catalogue.data.after":           stage("_sluice/topics/data/2026-01-01/x.parquet"),
 		"offsets.entry.other.before":     put("_sluice/consumer_offsets/_delta_log/00000000000000000001.json", "{}"),
 	} {
 		died := 0
