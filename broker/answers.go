@@ -85,14 +85,19 @@ func lenOf(s *string) int {
 // it is sent, but for what is around the records.
 func (c *conn) send(r *request, response kmsg.Response) error {
 	records, ok := response.(*fetchResponse)
-	if n := bulk(response); int64(n) > r.answer.bytes {
+	n := bulk(response)
+	if int64(n) > r.answer.bytes {
 		if err := c.broker.expect(c.ctx, r, n); err != nil {
 			return err
 		}
 	}
 	buf := frames.Get().(*[]byte)
 	defer frames.Put(buf)
-	frame, size, err := encode((*buf)[:0], r, response)
+	into := (*buf)[:0]
+	if n > cap(into) {
+		into = make([]byte, 0, n+n/4) // one that grows is copied, and copied again
+	}
+	frame, size, err := encode(into, r, response)
 	if err != nil {
 		return err
 	}

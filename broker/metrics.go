@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -133,21 +134,38 @@ func errorsWithin(v reflect.Value, f func(code int16)) {
 			errorsWithin(v.Elem(), f)
 		}
 	case reflect.Slice:
-		if v.Type().Elem().Kind() != reflect.Struct {
-			return
-		}
 		for i := range v.Len() {
 			errorsWithin(v.Index(i), f)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.Name == "ErrorCode" {
-				f(int16(v.Field(i).Int()))
-			} else if field.Type.Kind() == reflect.Slice {
-				errorsWithin(v.Field(i), f)
+		for _, field := range errorFields(v.Type()) {
+			if field := v.Field(field); field.Kind() == reflect.Slice {
+				errorsWithin(field, f)
+			} else {
+				f(int16(field.Int()))
 			}
 		}
 	}
+}
+
+// errorFieldsOf remembers errorFields by type: an answer may have thousands of structs.
+var errorFieldsOf sync.Map // reflect.Type -> []int
+
+// errorFields are the fields of a struct that are an ErrorCode, or lists with some within.
+func errorFields(t reflect.Type) []int {
+	if known, ok := errorFieldsOf.Load(t); ok {
+		return known.([]int)
+	}
+	var fields []int
+	for i := range t.NumField() {
+		field := t.Field(i)
+		list := field.Type.Kind() == reflect.Slice && field.Type.Elem().Kind() == reflect.Struct
+		if field.Name == "ErrorCode" || list && len(errorFields(field.Type.Elem())) > 0 {
+			fields = append(fields, i)
+		}
+	}
+	errorFieldsOf.Store(t, fields)
+	return fields
 }
 
 // gauges are read from the broker when somebody collects.

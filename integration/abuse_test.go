@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -97,8 +99,52 @@ func (a *abuse) row(t *testing.T, row attack) {
 	quiet := a.quiet(hold() / 2)
 	a.resetPeak()
 	from := a.n.count()
-	did := row.do(a)
+	did := a.attack(row.name)
 	a.report(t, row.name, did, quiet, from)
+}
+
+// The attackers are a process of their own, of a lower priority than the broker and its
+// neighbour: in life they have machines of their own, and here they must not take from the
+// neighbour what the broker leaves him.
+const (
+	hostileRow    = "SLUICE_TEST_HOSTILE_ROW"
+	hostileBroker = "SLUICE_TEST_HOSTILE_BROKER" // its addresses of Kafka and HTTP, and its store
+	hostileTells  = "SLUICE_TEST_HOSTILE_TELLS"  // the file for what was done
+	hostileNice   = "10"
+)
+
+// attack runs the row of that name against the broker and answers what it did.
+func (a *abuse) attack(name string) string {
+	a.t.Helper()
+	tells := filepath.Join(a.t.TempDir(), "did")
+	cmd := exec.CommandContext(a.t.Context(), "nice", "-n", hostileNice, os.Args[0], "-test.run", "^TestHostileRow$", "-test.v", fmt.Sprint("-abuse.long=", *abuseLong))
+	cmd.Env = append(os.Environ(), "SLUICE_BINARY="+binary, hostileRow+"="+name, hostileTells+"="+tells,
+		hostileBroker+"="+strings.Join([]string{a.b.address, a.b.http, a.b.store.url}, " "))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		a.t.Errorf("%v\n%s", err, out)
+	}
+	did, err := os.ReadFile(tells)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return string(did)
+}
+
+// TestHostileRow is the attackers' process.
+func TestHostileRow(t *testing.T) {
+	name := os.Getenv(hostileRow)
+	if name == "" {
+		t.Skip("a process of TestHostileClientsTakeNothingDown")
+	}
+	at := strings.Fields(os.Getenv(hostileBroker))
+	a := &abuse{t: t, b: &sluice{address: at[0], http: at[1], store: store{url: at[2]}}}
+	for _, row := range slices.Concat(socketAttacks, requestAttacks) {
+		if row.name == name {
+			if err := os.WriteFile(os.Getenv(hostileTells), []byte(row.do(a)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // quiet is the neighbour's p99 right now: the machine has other work, which comes and goes.

@@ -358,8 +358,11 @@ func (a *adoption) file(ctx context.Context, w *rows.Window, places []rows.Place
 	if err != nil || len(batches) == 0 {
 		return err
 	}
-	t := a.t
-	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches)
+	t, size := a.t, int64(0)
+	for i := range batches {
+		size += int64(len(batches[i].Data))
+	}
+	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches, size)
 	if err != nil {
 		return err
 	}

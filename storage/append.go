@@ -157,13 +157,9 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 	if limit := s.MessageTimestampAfterMaxMs; limit < record.MaxTimestamp-ms {
 		rules.Latest = ms + limit
 	}
-	if b, _, err := record.Next(records); err == nil && b.Attributes().Codec() != record.None {
-		e.checks <- struct{}{}
-		defer func() { <-e.checks }()
-	}
 	d := record.GetDecompressor()
 	defer d.Release()
-	checked, err := record.Check(records, rules, d)
+	checked, err := e.check(records, rules, d)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -207,6 +203,25 @@ func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *rows
 	}
 }
 
+// check is record.Check in its turn. A compressed batch is first taken for a small one: those
+// that unfold to much take turns of their own, and hold up no others.
+func (e *env) check(records []byte, rules record.Rules, d *record.Decompressor) (record.Checked, error) {
+	if b, _, err := record.Next(records); err != nil || b.Attributes().Codec() == record.None {
+		return record.Check(records, rules, d)
+	}
+	small := rules
+	small.MaxBody = min(rules.MaxBody, smallBody)
+	e.checks <- struct{}{}
+	checked, err := record.Check(records, small, d)
+	<-e.checks
+	if small.MaxBody == rules.MaxBody || !errors.Is(err, record.ErrTooLarge) || len(records) > rules.MaxBytes {
+		return checked, err
+	}
+	e.bulk <- struct{}{}
+	defer func() { <-e.bulk }()
+	return record.Check(records, rules, d)
+}
+
 // maxBody is what the records of one batch may decompress to, in bytes: less where
 // memory is short, since a few such batches may be checked at a time.
 func (e *env) maxBody(s *Settings) int {
@@ -237,7 +252,9 @@ func (p *partition) again(b *batch) *Wait {
 // encodePool makes the data file of a pool.
 func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, error) {
 	batches := make([]rows.Batch, len(pool))
+	size := int64(0)
 	for i, a := range pool {
+		size += a.size
 		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch, Pages: a.pages}
 		if a.pages != nil {
 			a.pages.Place(a.partition, a.base)
@@ -246,7 +263,7 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 	}
 	// Stable: batches of one partition are in order already.
 	slices.SortStableFunc(batches, func(a, b rows.Batch) int { return cmp.Compare(a.Partition, b.Partition) })
-	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches)
+	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches, size)
 	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: encoding a data file: %w", ErrStopped, err)
 	}

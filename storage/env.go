@@ -36,6 +36,9 @@ type env struct {
 	// checks has a slot for each compressed batch that may be checked at a time: it is
 	// CPU work, and holds the batch decompressed.
 	checks chan struct{}
+	// bulk has a slot for each large batch or pool that is checked or encoded at a time, so
+	// that some processors are left to small ones: half of them, and one of two.
+	bulk chan struct{}
 	// rewriting is held by the compaction that runs: one at a time in a broker,
 	// beside the encodings that producers wait for.
 	rewriting chan struct{}
@@ -50,6 +53,14 @@ type env struct {
 	// pending counts the bytes that are appended and not settled.
 	pending atomic.Int64
 }
+
+const (
+	// smallBody is up to how many bytes of records a batch is checked beside others, and
+	// smallPool up to how many a pool is encoded so. Clients' batches are below 1 MiB, and
+	// pools are closed at 8 MiB.
+	smallBody = 2 << 20
+	smallPool = 32 << 20
+)
 
 // checkSlots is how many compressed batches are checked at a time: one for each
 // processor, but no more than the memory of a small container holds decompressed.
@@ -87,6 +98,7 @@ func newEnv(store object.Store, options Options) *env {
 		encoders: make(chan *encoders, runtime.GOMAXPROCS(0)),
 		packers:  make(chan *rows.Packer, runtime.GOMAXPROCS(0)),
 		checks:   make(chan struct{}, checkSlots(options.PendingBytes)),
+		bulk:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.tails = newTailCache(options.TailBytes, e.openDisk())
@@ -127,8 +139,17 @@ func (e *env) tableURL(table string) string {
 	return strings.TrimSuffix(e.store.URL(), "/") + "/" + table
 }
 
-// encode makes the data file of batches, waiting for a free encoder.
-func (e *env) encode(ctx context.Context, topic string, codec rows.Codec, batches []rows.Batch) (*delta.File, error) {
+// encode makes the data file of batches, which have so many bytes of records, waiting for a
+// free encoder.
+func (e *env) encode(ctx context.Context, topic string, codec rows.Codec, batches []rows.Batch, size int64) (*delta.File, error) {
+	if size > smallPool {
+		select {
+		case e.bulk <- struct{}{}:
+			defer func() { <-e.bulk }()
+		case <-ctx.Done():
+			return nil, delta.ErrStopping
+		}
+	}
 	var slot *encoders
 	select {
 	case slot = <-e.encoders:
@@ -136,15 +157,19 @@ func (e *env) encode(ctx context.Context, topic string, codec rows.Codec, batche
 		return nil, delta.ErrStopping
 	}
 	defer func() { e.encoders <- slot }()
-	file, err := slot.get(codec).Encode(topic, batches)
+	encoder := slot.get(codec)
+	if size > smallPool {
+		delete(*slot, codec) // its buffers are as large now
+	}
+	file, err := encoder.Encode(topic, batches)
 	if err != nil {
 		return nil, err
 	}
-	return &delta.File{
-		Path: newPath(),
-		// The encoder's buffer goes to the next file while this one is uploaded.
-		Body: bytes.Clone(file.Body), Stats: file.Stats, Tags: file.Tags,
-	}, nil
+	body := file.Body
+	if size <= smallPool {
+		body = bytes.Clone(body) // the buffer goes to the next file while this one is uploaded
+	}
+	return &delta.File{Path: newPath(), Body: body, Stats: file.Stats, Tags: file.Tags}, nil
 }
 
 // get is the slot's encoder for a codec.

@@ -113,7 +113,7 @@ func rewrite(t *testing.T, store object.Store, name string, parts int, part func
 	}
 	for i := range batches {
 		sortBatches(batches[i])
-		f, err := env.encode(context.Background(), name, rows.Snappy, batches[i])
+		f, err := env.encode(context.Background(), name, rows.Snappy, batches[i], 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/protocol/record"
 	"sluice/storage/delta"
 	"sluice/storage/object/mem"
+	"sluice/storage/rows"
 )
 
 // A table of another writer's txn actions, 5 MiB as a state.
@@ -74,4 +76,55 @@ func TestLargeTopicsShareTheMemoryOfTablesAndIdleOnesMakeRoom(t *testing.T) {
 			t.Errorf("%d bytes are never given back", used)
 		}
 	})
+}
+
+// What unfolds to much takes turns of its own: other batches are neither checked nor
+// encoded behind it.
+func TestASmallBatchWaitsForNoBomb(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, mem.New(), Options{})
+		topic := r.create("t", 2)
+		packed := func(size int) []byte {
+			var b record.Builder
+			b.Reset(nil, record.Params{Codec: record.LZ4})
+			b.Append(0, time.Now().UnixMilli(), nil, make([]byte, size), record.Headers{})
+			return b.Finish()
+		}
+		for range cap(r.env.bulk) { // all are taken
+			r.env.bulk <- struct{}{}
+		}
+		large := make(chan Appended, 1)
+		go func() { large <- await(t, topic.Append(0, packed(smallBody+1), eager)) }()
+		synctest.Wait()
+		if a := await(t, topic.Append(1, packed(1000), eager)); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		select {
+		case a := <-large:
+			t.Fatalf("a large batch has not waited: %+v", a)
+		default:
+		}
+		for range cap(r.env.bulk) {
+			<-r.env.bulk
+		}
+		if a := <-large; a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	})
+}
+
+func TestALargePoolLeavesNoLargeBuffersBehind(t *testing.T) {
+	r := start(t, mem.New(), Options{})
+	batch := []rows.Batch{{Data: produced(nil, "x")}}
+	if _, err := r.env.encode(t.Context(), "t", rows.Snappy, batch, smallPool+1); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(r.env.encoders) {
+		if slot := <-r.env.encoders; len(*slot) != 0 {
+			t.Error("an encoder is kept")
+		}
+	}
+	for range cap(r.env.encoders) {
+		r.env.encoders <- &encoders{}
+	}
 }

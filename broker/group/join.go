@@ -120,6 +120,7 @@ func (g *group) join(client Client, req *kmsg.JoinGroupRequest) <-chan joinAnswe
 	case !g.manager.affords(more + extra):
 		return refuseJoin(kerr.PolicyViolation, req.MemberID)
 	}
+	terms = terms.clone()
 	if req.MemberID == "" {
 		return g.joinNew(client, req, terms)
 	}

@@ -48,7 +48,7 @@ type protocol struct {
 	metadata []byte // never written to
 }
 
-// termsOf copies the terms out of a request, whose bytes may be a reused buffer.
+// termsOf are the terms of a request, which share its bytes: who keeps them keeps a clone.
 func termsOf(req *kmsg.JoinGroupRequest) joinTerms {
 	t := joinTerms{
 		sessionTimeout:   millis(int64(req.SessionTimeoutMillis)),
@@ -62,9 +62,19 @@ func termsOf(req *kmsg.JoinGroupRequest) joinTerms {
 	for _, p := range req.Protocols {
 		if !seen[p.Name] {
 			seen[p.Name] = true
-			t.protocols = append(t.protocols, protocol{strings.Clone(p.Name), bytes.Clone(p.Metadata)})
+			t.protocols = append(t.protocols, protocol{p.Name, p.Metadata})
 		}
 	}
+	return t
+}
+
+// clone copies the terms, since the bytes of a request may be a reused buffer.
+func (t joinTerms) clone() joinTerms {
+	protocols := make([]protocol, len(t.protocols))
+	for i, p := range t.protocols {
+		protocols[i] = protocol{strings.Clone(p.name), bytes.Clone(p.metadata)}
+	}
+	t.protocols = protocols
 	return t
 }
 
