@@ -18,39 +18,3 @@ func (d diskFiles) named() (*os.File, error) {
 	}
 	return f, nil
 }
-
-// stagedBatch is up to which size batches are gathered before they are written.
-const stagedBatch = 64 << 10
-
-// writeBatches writes the batches of items one behind the other.
-func writeBatches(f *os.File, at int64, items []leaving) error {
-	var staged []byte
-	write := func(b []byte) error {
-		_, err := f.WriteAt(b, at)
-		at += int64(len(b))
-		return err
-	}
-	for i := range items {
-		data := items[i].data
-		if len(staged) > 0 && (len(data) > stagedBatch || len(staged)+len(data) > cap(staged)) {
-			if err := write(staged); err != nil {
-				return err
-			}
-			staged = staged[:0]
-		}
-		if len(data) > stagedBatch {
-			if err := write(data); err != nil {
-				return err
-			}
-			continue
-		}
-		if staged == nil {
-			staged = make([]byte, 0, 8*stagedBatch)
-		}
-		staged = append(staged, data...)
-	}
-	if len(staged) == 0 {
-		return nil
-	}
-	return write(staged)
-}
