@@ -15,7 +15,7 @@ import (
 
 // overtaken has another broker take the topic t over and write to it, beside one that does
 // not know yet and whose client asks.
-func overtaken(t *testing.T, ask func(t *testing.T, atOld *kgo.Client)) {
+func overtaken(t *testing.T, ask func(t *testing.T, atNew, atOld *kgo.Client)) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.create("t", 1)
 		versions := kversion.Stable()
@@ -36,12 +36,12 @@ func overtaken(t *testing.T, ask func(t *testing.T, atOld *kgo.Client)) {
 			}
 		}
 		time.Sleep(time.Second)
-		ask(t, atOld)
+		ask(t, atNew, atOld)
 	})
 }
 
 func TestABrokerThatWasOvertakenTellsNoOldEnd(t *testing.T) {
-	overtaken(t, func(t *testing.T, atOld *kgo.Client) {
+	overtaken(t, func(t *testing.T, _, atOld *kgo.Client) {
 		ends, err := kadm.NewClient(atOld).ListEndOffsets(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestABrokerThatWasOvertakenTellsNoOldEnd(t *testing.T) {
 
 // Else it would send a client that has met the new leader away for ever.
 func TestABrokerThatWasOvertakenLearnsItFromTheEpochsOfItsClients(t *testing.T) {
-	overtaken(t, func(t *testing.T, atOld *kgo.Client) {
+	overtaken(t, func(t *testing.T, _, atOld *kgo.Client) {
 		fetch := func(epoch int32) int16 {
 			req := kmsg.NewPtrFetchRequest()
 			topic, partition := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()

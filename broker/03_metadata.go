@@ -169,6 +169,11 @@ func (b *Broker) metadataOf(ctx context.Context, req *kmsg.MetadataRequest) []km
 		answers = append(answers, unknownMetadata(&w.name, w.id, kerr.UnknownTopicOrPartition))
 	}
 
+	if len(missing) > 0 { // whoever has made them elsewhere asks again until they are there
+		ctx, cancel := context.WithTimeout(ctx, epochTimeout)
+		b.topics.Renew(ctx)
+		cancel()
+	}
 	create := b.config.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()

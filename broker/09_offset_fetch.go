@@ -29,7 +29,8 @@ func asksTableVersions(tags *kmsg.Tags) (asks bool) {
 // OffsetFetch, versions 1 to 10: committed offsets of a group, from 8 on of several
 // groups, from 10 on of topics by id. No topics (null) means all. What was never
 // committed, also of groups and topics that do not exist, is offset -1 without an
-// error. RequireStable is accepted: no transaction can hold an offset back.
+// error. All of that is as of a moment ago at most (offsets.Confirm). RequireStable is
+// accepted: no transaction can hold an offset back.
 func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
@@ -37,10 +38,13 @@ func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 	if err := b.expect(ctx, r, b.allOffsetsBytes(req)); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	behind := b.offsets.Confirm(ctx)
 	if r.version >= 8 {
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, 0, len(req.Groups))
 		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, b.fetchOffsets(ctx, &req.Groups[i], r.version))
+			resp.Groups = append(resp.Groups, b.fetchOffsets(ctx, &req.Groups[i], r.version, behind))
 		}
 		return resp, nil
 	}
@@ -56,7 +60,7 @@ func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 	if req.Topics != nil && one.Topics == nil {
 		one.Topics = []kmsg.OffsetFetchRequestGroupTopic{} // none, not all
 	}
-	group := b.fetchOffsets(ctx, &one, r.version)
+	group := b.fetchOffsets(ctx, &one, r.version, behind)
 	resp.ErrorCode = group.ErrorCode
 	resp.Topics = make([]kmsg.OffsetFetchResponseTopic, 0, len(group.Topics))
 	for _, t := range group.Topics {
@@ -70,13 +74,19 @@ func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 	return resp, nil
 }
 
-// fetchOffsets answers for one group.
-func (b *Broker) fetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
+// fetchOffsets answers for one group; behind says why what is known here may be too little.
+func (b *Broker) fetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestGroup, version int16, behind error) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.NewOffsetFetchResponseGroup()
 	answer.Group = req.Group
 	tell := committedOffset
 	if asksTableVersions(&req.UnknownTags) {
 		tell = committedAtVersion
+	}
+	if behind != nil {
+		// Another broker may have the groups: a member that begins at an old offset reads
+		// again what was processed, and takes the group back with its next commit.
+		answer.ErrorCode = coordinatorErrorCode(behind)
+		return answer
 	}
 	answer.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 	if req.Topics == nil && version >= 2 { // version 1 cannot ask for all

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -30,7 +31,7 @@ func (b *Broker) offsetForLeaderEpoch(ctx context.Context, r *request) (kmsg.Res
 				err = checkEpoch(topic, p.CurrentLeaderEpoch)
 			}
 			if err == nil {
-				answer.LeaderEpoch, answer.EndOffset, err = topic.EpochEnd(ctx, p.Partition, p.LeaderEpoch, -1)
+				answer.LeaderEpoch, answer.EndOffset, err = topic.EpochEnd(ctx, p.Partition, p.LeaderEpoch, math.MaxInt64)
 			}
 			if err != nil {
 				answer.LeaderEpoch, answer.EndOffset = -1, -1

@@ -177,6 +177,16 @@ func (o *Offsets) OnTakenBack(f func()) {
 	o.takenBack = f
 }
 
+// confirmEvery is how old what Fetch and Group answer may be: much less than a group takes to
+// go to another coordinator and commit there. Who asks for many groups one after the other
+// still causes ten requests a second at most.
+const confirmEvery = 100 * time.Millisecond
+
+// Confirm makes sure that Fetch and Group know what was committed until a moment ago, which
+// takes a GET unless there was a commit since. ErrFenced says that another broker
+// coordinates the groups; this one is about to take them back.
+func (o *Offsets) Confirm(ctx context.Context) error { return o.table.Confirm(ctx, confirmEvery) }
+
 // OnLost names the function that is called when another broker has taken the table over.
 // It must not block.
 func (o *Offsets) OnLost(f func()) { o.table.OnLost(f) }

@@ -236,3 +236,39 @@ func TestTheProducersOfATopicMadeAnewAreComparedWithItsOwnEntries(t *testing.T) 
 		t.Fatal(err)
 	}
 }
+
+func TestTopicsOfAnotherBrokerAreFoundWhenTheyAreAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		b := start(t, store.Handle(), Options{})
+		b.create("t", 3)
+		requests := 0
+		store.SetFaults(func(mem.Request) mem.Fault { requests++; return mem.Fault{} })
+		asked := time.Now()
+		for range 600 { // as a client that waits for the topic
+			a.Renew(t.Context())
+			time.Sleep(100 * time.Millisecond)
+			if info, ok := a.Lookup("t"); ok {
+				if d := time.Since(asked); info.Partitions != 3 || d > catalogueEvery+lostFor+time.Second {
+					t.Error(info, "after", d)
+				}
+				break
+			}
+		}
+		if _, ok := a.Lookup("t"); !ok {
+			t.Fatal("it is not found")
+		}
+		time.Sleep(time.Minute)
+		requests = 0
+		for range 600 {
+			a.Renew(t.Context())
+			time.Sleep(100 * time.Millisecond)
+		}
+		if requests > 7 {
+			t.Error("requests in a minute of asking for a topic that nobody has made:", requests)
+		}
+		b.Close(t.Context())
+		a.Close(t.Context())
+	})
+}

@@ -402,8 +402,8 @@ func (t *Topic) OffsetAtVersion(ctx context.Context, n int32, version int64) (in
 // EpochEnd answers OffsetForLeaderEpoch (KIP-320). Nothing that was committed is
 // ever truncated, so every epoch up to the current one ends at the high watermark;
 // -1, -1 for one that never was, after which a consumer gives up its place. Who names an
-// epoch after ours, or has read beyond the high watermark (its next offset is seen, -1 if it
-// does not say), has mostly met a newer leader: ErrNotLeader.
+// epoch after ours, or has read beyond the high watermark (its next offset is seen; the
+// greatest number if it does not say), has mostly met a newer leader: ErrNotLeader.
 func (t *Topic) EpochEnd(ctx context.Context, n int32, epoch int32, seen int64) (int32, int64, error) {
 	offsets, err := t.Offsets(n)
 	if err == nil && (epoch > t.epoch || seen > offsets.HighWatermark) {

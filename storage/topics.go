@@ -211,6 +211,15 @@ func (ts *Topics) Budget() *delta.Budget { return ts.env.budget }
 // Memory bounds what is read of tables, for what else reads some; see Options.TableBytes.
 func (ts *Topics) Memory() *delta.Memory { return ts.env.memory }
 
+// catalogueEvery is the least time between two looks at the catalogue's log for names that
+// are not known.
+const catalogueEvery = 10 * time.Second
+
+// Renew has topics found that another broker has made, at the next look-up or, if that one has the
+// catalogue, a few seconds later. It costs a GET in 10 s at most. An error is no matter: the
+// catalogue is a hint.
+func (ts *Topics) Renew(ctx context.Context) { _ = ts.catalogue.Confirm(ctx, catalogueEvery) }
+
 // All lists the topics, sorted by name, from memory.
 func (ts *Topics) All() []TopicInfo {
 	ts.mu.Lock()

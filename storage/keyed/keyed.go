@@ -398,6 +398,23 @@ func (t *Table[K, R]) OnChange(f func(rows []R, all bool)) {
 	t.changed = f
 }
 
+// Confirm makes sure that the state is all that was committed, as long ago as within says at
+// most: see delta.Committer.Confirm. delta.ErrFenced says that another broker has the
+// table, which is then being taken back, unless that is too early.
+func (t *Table[K, R]) Confirm(ctx context.Context, within time.Duration) error {
+	t.mu.Lock()
+	committer, led := t.lead.committer, t.lost.IsZero()
+	if !led && !t.closed && !t.returning && time.Since(t.lost) >= lostFor {
+		t.returning = true
+		t.group.Go(t.takeBack)
+	}
+	t.mu.Unlock()
+	if !led {
+		return delta.ErrFenced
+	}
+	return committer.Confirm(ctx, within)
+}
+
 // OnLost names the function that is called when another broker has taken the table over.
 // It must not block.
 func (t *Table[K, R]) OnLost(f func()) {
