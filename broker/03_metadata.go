@@ -43,6 +43,7 @@ func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error
 		if err := b.expect(ctx, r, metadataBytes(all)); err != nil {
 			return nil, err
 		}
+		defer b.turn(r)()
 		resp.Topics = make([]kmsg.MetadataResponseTopic, len(all))
 		for i := range all {
 			resp.Topics[i] = b.described(all[i])

@@ -27,6 +27,7 @@ func (b *Broker) describeGroups(ctx context.Context, r *request) (kmsg.Response,
 	if err := b.expect(ctx, r, n); err != nil {
 		return nil, err
 	}
+	defer b.turn(r)()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, 0, len(names))
 	for _, name := range names {
 		g := manager.Describe(r.version, name)

@@ -15,6 +15,7 @@ func (b *Broker) listGroups(ctx context.Context, r *request) (kmsg.Response, err
 	if err := b.expect(ctx, r, groupAnswer*b.groups.Manager().Count()); err != nil {
 		return nil, err
 	}
+	defer b.turn(r)()
 	resp.Groups = b.groups.Manager().List(req.StatesFilter, req.TypesFilter)
 	return resp, nil
 }

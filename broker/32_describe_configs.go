@@ -33,6 +33,7 @@ func (b *Broker) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 		entries, err := b.describeResource(ctx, resource.ResourceType, resource.ResourceName)
 		err = inTime(ctx, err)
 		answer.ErrorCode, answer.ErrorMessage = errorCode(err), errorMessage(err)
+		defer b.turn(r)()
 		answer.Configs = make([]kmsg.DescribeConfigsResponseResourceConfig, 0, len(entries))
 		for _, e := range entries {
 			// Kafka takes an empty list of names like none: all.

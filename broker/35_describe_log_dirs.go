@@ -28,6 +28,7 @@ func (b *Broker) describeLogDirs(ctx context.Context, r *request) (kmsg.Response
 		if err := b.expect(ctx, r, metadataBytes(all)/2); err != nil {
 			return nil, err
 		}
+		defer b.turn(r)()
 		for _, info := range all {
 			topic, _ := b.topics.OpenTopic(info.Name)
 			dir.Topics = append(dir.Topics, describeLogDirsTopic(info, topic, nil))

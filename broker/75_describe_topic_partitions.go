@@ -44,6 +44,7 @@ func (b *Broker) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 	if err := b.expect(ctx, r, n); err != nil {
 		return nil, err
 	}
+	defer b.turn(r)()
 	for _, name := range names {
 		first := int32(0)
 		if req.Cursor != nil && req.Cursor.Topic == name {

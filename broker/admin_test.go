@@ -21,7 +21,7 @@ func told(settings map[string]string) *Broker {
 	config := DefaultConfig()
 	config.ClusterID = "AAAAAAAAAAAAAAAAAAAAAA"
 	config.Broker = settings
-	return &Broker{config: config, answerMemory: newBudget(config.AnswerMemory)}
+	return &Broker{config: config, answerMemory: newBudget(config.AnswerMemory), turns: make(chan struct{}, 1)}
 }
 
 func ask[R kmsg.Response](t *testing.T, handle func(context.Context, *request) (kmsg.Response, error), req kmsg.Request, version int16) R {

@@ -46,6 +46,17 @@ func (b *Broker) expect(ctx context.Context, r *request, n int) (err error) {
 	return err
 }
 
+// turn waits until the answer to r may be worked on, and answers how to let the next one
+// go on: large ones are made on half of the processors, so that who asks for many leaves the
+// others to producers and consumers. It must not be held across I/O or a wait.
+func (b *Broker) turn(r *request) (done func()) {
+	if r.answer.bytes == 0 {
+		return func() {}
+	}
+	b.turns <- struct{}{}
+	return func() { <-b.turns }
+}
+
 // bulk is about what the encoding takes of those answers whose bytes belong to others
 // until then: to members of groups, or who committed offsets. 0 for all others.
 func bulk(response kmsg.Response) (n int) {
@@ -97,7 +108,12 @@ func (c *conn) send(r *request, response kmsg.Response) error {
 	if n > cap(into) {
 		into = make([]byte, 0, n+n/4) // one that grows is copied, and copied again
 	}
+	done := func() {}
+	if !ok {
+		done = c.broker.turn(r)
+	}
 	frame, size, err := encode(into, r, response)
+	done()
 	if err != nil {
 		return err
 	}

@@ -183,3 +183,31 @@ func TestAGroupThatIsNamedTwiceIsDescribedOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestLargeAnswersTakeTurnsAndSmallOnesDoNot(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.wide("wide", 5000)
+		for range cap(w.broker.turns) { // all are taken
+			w.broker.turns <- struct{}{}
+		}
+		large, told := w.peer(), func(p *peer) bool { synctest.Wait(); return len(p.in) > 0 }
+		large.send(1, allMetadata())
+		small := kmsg.NewPtrMetadataRequest()
+		small.Version = 9
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr("none")
+		small.Topics = append(small.Topics, topic)
+		resp := kmsg.NewPtrMetadataResponse()
+		resp.Version = 9
+		w.ask(w.peer(), small, resp)
+		if told(large) {
+			t.Error("a large answer did not wait for its turn")
+		}
+		for range cap(w.broker.turns) {
+			<-w.broker.turns
+		}
+		if !told(large) {
+			t.Error("it is not answered in its turn")
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -39,6 +40,7 @@ type Broker struct {
 	largeMemory   *budget // the part of produceMemory that large requests may have
 	otherMemory   *budget
 	answerMemory  *budget
+	turns         chan struct{} // held while a large answer is made; see turn
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.
@@ -76,6 +78,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		largeMemory:   newBudget(max(1, config.ProduceMemory/4*3)),
 		otherMemory:   newBudget(config.OtherMemory),
 		answerMemory:  newBudget(config.AnswerMemory),
+		turns:         make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		stopping:      make(chan struct{}),
 		sockets:       map[net.Listener]struct{}{},
 		conns:         newConnections(config.MaxConnections, config.MaxConnectionsPerIP),
