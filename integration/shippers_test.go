@@ -137,35 +137,36 @@ func (r *toolRow) ships(run func(t *testing.T, dir, from, topic, to string) *pro
 	}
 	// distinct leaves out what came again: past a restart they promise at least once.
 	distinct := func(lines []string) []string { return slices.Compact(slices.Sorted(slices.Values(lines))) }
-	records := func(t *testing.T, again bool) {
+	// arrive waits until look tells of all lines, and of no others.
+	arrive := func(t *testing.T, where string, again bool, look func() []string) {
 		t.Helper()
-		cl := connect(t, r.b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 		var got []string
 		eventually(t, func() (string, bool) {
 			running(t)
-			ctx, cancel := soon(t)
-			defer cancel()
-			cl.PollFetches(ctx).EachRecord(func(k *kgo.Record) { got = append(got, strings.TrimSpace(string(k.Value))) })
-			if again {
+			if got = look(); again {
 				got = distinct(got)
 			}
-			return fmt.Sprintf("%d of %d lines are records", len(got), len(lines)), len(got) >= len(lines)
+			return fmt.Sprintf("%d of %d lines are in %s", len(got), len(lines), where), len(got) >= len(lines)
 		})
 		requireLines(t, lines, got)
 	}
+	records := func(t *testing.T, again bool) {
+		t.Helper()
+		cl := connect(t, r.b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		var all []string
+		arrive(t, "the topic", again, func() []string {
+			ctx, cancel := soon(t)
+			defer cancel()
+			cl.PollFetches(ctx).EachRecord(func(k *kgo.Record) { all = append(all, strings.TrimSpace(string(k.Value))) })
+			return all
+		})
+	}
 	file := func(t *testing.T, again bool) {
 		t.Helper()
-		var got []string
-		eventually(t, func() (string, bool) {
-			running(t)
+		arrive(t, "the file", again, func() []string {
 			text, _ := os.ReadFile(to) // not there yet
-			got = slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return line == "" })
-			if again {
-				got = distinct(got)
-			}
-			return fmt.Sprintf("%d of %d records are lines", len(got), len(lines)), len(got) >= len(lines)
+			return strings.FieldsFunc(string(text), func(c rune) bool { return c == '\n' })
 		})
-		requireLines(t, lines, got)
 	}
 	r.check("a file to a topic", func(t *testing.T) {
 		grow(t, 500)
