@@ -48,9 +48,15 @@ type appended struct {
 	// size is what the batch takes up until it is committed, in bytes: decompressed,
 	// as it stands in the file that is made of it, if that is more, and packed.
 	size int64
-	// pages are its rows, packed; nil if that is left to the encoding of its pool, or done.
-	pages *rows.Pages
-	wait  *Wait
+	// packed is its rows, packed; nil if that is left to the encoding of its pool, or done.
+	packed *packed
+	wait   *Wait
+}
+
+// packed is a batch that was packed when it arrived, with the memory that its pages lie in.
+type packed struct {
+	*rows.Pages
+	buffer *buffer
 }
 
 // refused is a Wait that has ended.
@@ -72,13 +78,16 @@ func (t *Topic) Append(n int32, records []byte, from Sender) *Wait {
 	settings := t.settings.Load()
 	now := time.Now()
 	t.used.Store(now.UnixMilli())
-	batch, pages, size, err := t.env.checkBatch(records, settings, now)
+	batch, packed, size, err := t.env.checkBatch(records, settings, now)
 	if err != nil {
 		return refused(err)
 	}
 	item := &appended{
-		partition: n, batch: batch, pages: pages, size: int64(size), count: int64(batch.NumRecords()),
+		partition: n, batch: batch, packed: packed, size: int64(size), count: int64(batch.NumRecords()),
 		wait: &Wait{done: make(chan struct{}), result: Appended{BaseOffset: -1, LogAppendTime: -1}},
+	}
+	if packed != nil {
+		item.size += int64(packed.Packed)
 	}
 	if settings.LogAppendTime {
 		item.wait.result.LogAppendTime = batch.MaxTimestamp()
@@ -147,8 +156,8 @@ func (t *Topic) doubted(err error) *Wait {
 const maxFold = 16
 
 // checkBatch validates a produced batch, stamps it, and packs it if it is large. size is
-// what it takes up until it is committed, see appended.size.
-func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch record.Batch, pages *rows.Pages, size int, err error) {
+// that of the batch in bytes, decompressed if that is more.
+func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch record.Batch, packed *packed, size int, err error) {
 	rules := record.Rules{MaxBytes: s.MaxMessageBytes, MaxBody: e.maxBody(s), RequireKeys: s.Compact, LogAppendTime: s.LogAppendTime}
 	ms := now.UnixMilli()
 	if limit := s.MessageTimestampBeforeMaxMs; limit < ms-record.MinTimestamp {
@@ -173,11 +182,8 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 	if batch.Attributes().Transactional() {
 		return nil, nil, 0, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
 	}
-	size = max(len(batch), len(checked.Body))
-	if pages = e.packBatch(batch, checked.Body, codecOf(s.ParquetCompression)); pages != nil {
-		size += pages.Packed
-	}
-	return batch, pages, size, nil
+	packed = e.packBatch(batch, checked.Body, codecOf(s.ParquetCompression))
+	return batch, packed, max(len(batch), len(checked.Body)), nil
 }
 
 // maxPack is the largest batch, decompressed, that is packed when it arrives, in bytes:
@@ -186,18 +192,23 @@ const maxPack = 4 << 20
 
 // packBatch packs a batch while its pool waits for the one before it, if it is of some size
 // and there is a free place: nobody waits for one, since the encoding of the pool does it too.
-func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *rows.Pages {
+func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *packed {
 	if codec == rows.None || len(body) < rows.MinPack || len(body) > maxPack {
 		return nil
 	}
 	select {
 	case p := <-e.packers:
 		defer func() { e.packers <- p }()
-		pages, err := p.Pack(batch, body, codec)
+		out := &packed{}
+		var err error
+		out.Pages, err = p.Pack(batch, body, codec, func(size int) []byte {
+			out.buffer = getBuffer(size)
+			return out.buffer.bytes
+		})
 		if err != nil {
 			return nil // the encoding says why
 		}
-		return pages
+		return out
 	default:
 		return nil
 	}
@@ -255,15 +266,21 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 	size := int64(0)
 	for i, a := range pool {
 		size += a.size
-		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch, Pages: a.pages}
-		if a.pages != nil {
-			a.pages.Place(a.partition, a.base)
-			a.pages = nil // if the pool is encoded once more, it is out of its batches
+		batches[i] = rows.Batch{Partition: a.partition, BaseOffset: a.base, Data: a.batch}
+		if a.packed != nil {
+			a.packed.Place(a.partition, a.base)
+			batches[i].Pages = a.packed.Pages
 		}
 	}
 	// Stable: batches of one partition are in order already.
 	slices.SortStableFunc(batches, func(a, b rows.Batch) int { return cmp.Compare(a.Partition, b.Partition) })
 	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches, size)
+	for _, a := range pool {
+		if a.packed != nil {
+			a.packed.buffer.release()
+			a.packed = nil // if the pool is encoded once more, it is out of its batches
+		}
+	}
 	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: encoding a data file: %w", ErrStopped, err)
 	}

@@ -104,7 +104,13 @@ func (e *Encoder) Reset(opts Options) {
 // looked at once more, since this is the last moment before the bytes are
 // acked as committed.
 func (e *Encoder) Encode(topic string, batches []Batch) (File, error) {
-	if err := e.Begin(topic, 0); err != nil {
+	size := 0
+	for i := range batches {
+		if p := batches[i].Pages; p != nil {
+			size += p.Packed + p.Packed/16 // and the narrow columns
+		}
+	}
+	if err := e.Begin(topic, size); err != nil {
 		return File{}, err
 	}
 	e.sort(batches)

@@ -1,7 +1,6 @@
 package rows
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -23,7 +22,8 @@ type Packer struct {
 
 // Pack packs a batch that has passed record.Check and has its final timestamps; body is its
 // records, decompressed. The Pages keep nothing of both, and have to be given their Place.
-func (p *Packer) Pack(data record.Batch, body []byte, codec Codec) (*Pages, error) {
+// Their payload lies in memory that is asked of alloc, of the length that it says.
+func (p *Packer) Pack(data record.Batch, body []byte, codec Codec, alloc func(size int) []byte) (*Pages, error) {
 	if err := p.w.init(codec); err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (p *Packer) Pack(data record.Batch, body []byte, codec Codec) (*Pages, erro
 		codec:  codec.id(),
 		full:   c.size(),
 		micros: slices.Clone(c.micros), noTime: c.noTime, types: slices.Clone(c.types),
-		payload: p.pack(c, codec.id()),
+		payload: p.pack(c, codec.id(), alloc),
 	}
 	for i := range out.payload {
 		out.Packed += len(out.payload[i].bytes)
@@ -60,11 +60,12 @@ type packer struct {
 }
 
 // pack packs the payload of all rows in c that are not packed yet.
-func (p *packer) pack(c *columns, codec int32) (out payload) {
+func (p *packer) pack(c *columns, codec int32, alloc func(size int) []byte) (out payload) {
 	w := &p.w
 	w.out, w.pages, w.chunks = w.out[:0], w.pages[:0], w.chunks[:0]
 	w.writePayload(c, codec)
-	body, pages := bytes.Clone(w.out), slices.Clone(w.pages)
+	body, pages := alloc(len(w.out)), slices.Clone(w.pages)
+	copy(body, w.out)
 	for i, m := range w.chunks {
 		mine := pages[m.firstPage:m.lastPage:m.lastPage]
 		for j := range mine {
@@ -80,7 +81,7 @@ func (p *packer) seal(c *columns, codec int32) {
 	if len(c.headers) == 0 {
 		return
 	}
-	packed := p.pack(c, codec)
+	packed := p.pack(c, codec, func(size int) []byte { return make([]byte, size) })
 	c.resetPayload()
 	c.copy(&packed)
 }

@@ -214,7 +214,7 @@ func TestBatchesThatArePackedBecomeTheSameRows(t *testing.T) {
 				b.BaseOffset = int64(i) * 5000
 				plain = append(plain, b)
 				if i != 3 && i != 7 {
-					pages, err := p.Pack(b.Data, b.Data.Payload(), codec)
+					pages, err := p.Pack(b.Data, b.Data.Payload(), codec, allocate)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -237,10 +237,12 @@ func TestBatchesThatArePackedBecomeTheSameRows(t *testing.T) {
 	}
 }
 
+func allocate(size int) []byte { return make([]byte, size) }
+
 func TestABatchWithGapsIsNotPacked(t *testing.T) {
 	b := batch(t, 0, 0, 0, rec{offset: 0, ms: 1}, rec{offset: 2, ms: 1})
 	var p Packer
-	if _, err := p.Pack(b.Data, b.Data.Payload(), Snappy); !errors.Is(err, ErrUnsupported) {
+	if _, err := p.Pack(b.Data, b.Data.Payload(), Snappy, allocate); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 }
