@@ -85,8 +85,10 @@ func startLoadOf(t *testing.T, b *sluice, topic string, p pace) *load {
 		patience = append(patience, kgo.AlwaysRetryEOF())
 	}
 	if p.beside != nil {
-		const patient = 3 * time.Second
-		patience = append(patience, kgo.SeedBrokers(b.address, p.beside.address), kgo.RequestTimeoutOverhead(patient), kgo.ProduceRequestTimeout(patient))
+		// The kernel accepts connections for a process that stands still. This client tries one
+		// for each request that it has, one after the other, for the overhead each: 15 have been seen.
+		patience = append(patience, kgo.SeedBrokers(b.address, p.beside.address),
+			kgo.RequestTimeoutOverhead(time.Second), kgo.ProduceRequestTimeout(3*time.Second))
 	}
 	l := &load{t: t, b: b, topic: topic, away: p.away, history: history.New(), next: map[int32]int64{}}
 
