@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,8 +244,8 @@ func TestTopicsOfAnotherBrokerAreFoundWhenTheyAreAskedFor(t *testing.T) {
 		a := start(t, store, Options{})
 		b := start(t, store.Handle(), Options{})
 		b.create("t", 3)
-		requests := 0
-		store.SetFaults(func(mem.Request) mem.Fault { requests++; return mem.Fault{} })
+		var requests atomic.Int64
+		store.SetFaults(func(mem.Request) mem.Fault { requests.Add(1); return mem.Fault{} })
 		asked := time.Now()
 		for range 600 { // as a client that waits for the topic
 			a.Renew(t.Context())
@@ -260,13 +261,13 @@ func TestTopicsOfAnotherBrokerAreFoundWhenTheyAreAskedFor(t *testing.T) {
 			t.Fatal("it is not found")
 		}
 		time.Sleep(time.Minute)
-		requests = 0
+		requests.Store(0)
 		for range 600 {
 			a.Renew(t.Context())
 			time.Sleep(100 * time.Millisecond)
 		}
-		if requests > 7 {
-			t.Error("requests in a minute of asking for a topic that nobody has made:", requests)
+		if requests.Load() > 7 {
+			t.Error("requests in a minute of asking for a topic that nobody has made:", requests.Load())
 		}
 		b.Close(t.Context())
 		a.Close(t.Context())
