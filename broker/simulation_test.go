@@ -245,8 +245,8 @@ func (s *simulation) run() {
 		c.Close()
 	}
 	time.Sleep(simAfter)
-	s.end()
 	s.elapsed = time.Since(began)
+	s.end()
 }
 
 // end ends the brokers, whose clients are gone, and judges.
