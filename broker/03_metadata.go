@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,6 +58,7 @@ func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error
 			resp.Topics = append(resp.Topics, t)
 		}
 	default:
+		eachTopicOnce(req)
 		if err := b.expect(ctx, r, metadataBytes(b.named(req))); err != nil {
 			return nil, err
 		}
@@ -95,6 +97,25 @@ func metadataBytes(topics []storage.TopicInfo) (n int) {
 	return n
 }
 
+// eachTopicOnce leaves each topic that a request asks for there once, in order, before
+// any of them is looked up: tens of thousands fit into a request.
+func eachTopicOnce(req *kmsg.MetadataRequest) {
+	type wanted struct {
+		name string
+		id   [16]byte
+	}
+	seen := make(map[wanted]bool)
+	req.Topics = slices.DeleteFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool {
+		w := wanted{id: t.TopicID}
+		if t.Topic != nil && w.id == [16]byte{} {
+			w.name = *t.Topic
+		}
+		again := seen[w]
+		seen[w] = true
+		return again
+	})
+}
+
 // named are the topics that a request asks for, with those that may be made for it.
 func (b *Broker) named(req *kmsg.MetadataRequest) []storage.TopicInfo {
 	all := make([]storage.TopicInfo, 0, len(req.Topics))
@@ -129,45 +150,33 @@ func (b *Broker) learnEpochs(ctx context.Context, req *kmsg.MetadataRequest) {
 	b.topics.LearnEpochs(ctx, names)
 }
 
-// metadataOf describes the topics that a request names, each once.
+// metadataOf describes the topics that a request names.
 func (b *Broker) metadataOf(ctx context.Context, req *kmsg.MetadataRequest) []kmsg.MetadataResponseTopic {
 	b.learnEpochs(ctx, req)
-	type wanted struct {
-		name string
-		id   [16]byte
-	}
 	answers := make([]kmsg.MetadataResponseTopic, 0, len(req.Topics))
-	seen := make(map[wanted]bool, len(req.Topics))
 	var missing []int // answers to topics that do not exist, asked for by name
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		w := wanted{id: t.TopicID}
-		if t.Topic != nil && w.id == [16]byte{} {
-			w.name = *t.Topic
-		}
-		if seen[w] {
-			continue
-		}
-		seen[w] = true
-		if w.id != [16]byte{} {
-			info, ok := b.topics.LookupID(w.id)
+		if t.TopicID != [16]byte{} {
+			info, ok := b.topics.LookupID(t.TopicID)
 			if ok {
 				answers = append(answers, b.described(info))
 			} else {
-				answers = append(answers, unknownMetadata(nil, w.id, kerr.UnknownTopicID))
+				answers = append(answers, unknownMetadata(nil, t.TopicID, kerr.UnknownTopicID))
 			}
 			continue
 		}
 		if t.Topic == nil {
-			answers = append(answers, unknownMetadata(nil, w.id, kerr.UnknownTopicID))
+			answers = append(answers, unknownMetadata(nil, t.TopicID, kerr.UnknownTopicID))
 			continue
 		}
-		if info, ok := b.topics.Lookup(w.name); ok {
+		name := *t.Topic
+		if info, ok := b.topics.Lookup(name); ok {
 			answers = append(answers, b.described(info))
 			continue
 		}
 		missing = append(missing, len(answers))
-		answers = append(answers, unknownMetadata(&w.name, w.id, kerr.UnknownTopicOrPartition))
+		answers = append(answers, unknownMetadata(&name, t.TopicID, kerr.UnknownTopicOrPartition))
 	}
 
 	if len(missing) > 0 { // whoever has made them elsewhere asks again until they are there

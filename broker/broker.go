@@ -40,7 +40,7 @@ type Broker struct {
 	largeMemory   *budget // the part of produceMemory that large requests may have
 	otherMemory   *budget
 	answerMemory  *budget
-	turns         chan struct{} // held while a large answer is made; see turn
+	turns         chan struct{} // held while a large request is decoded or a large answer made; see turn
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.

@@ -225,6 +225,10 @@ func (c *conn) take(r *bufio.Reader, p protocol.Preamble, req *request) error {
 		}
 	}
 	c.broker.metrics.received.Add(float64(4 + p.Size))
+	if p.Size > smallFrame && req.api.key != kmsg.Produce { // decoding it takes a while
+		c.broker.turns <- struct{}{}
+		defer func() { <-c.broker.turns }()
+	}
 	return req.decode(frame)
 }
 
