@@ -12,8 +12,9 @@ const (
 	// uses any more: connections of its HTTP server and to its store, which stay for a while,
 	// and work in the background. A leak is one for each request, fault or connection.
 	restSlack = 10
-	// restWithin is how soon they must have ended: no request to a store takes longer.
-	restWithin = 40 * time.Second
+	// restWithin is how soon they must have ended: connections to a store, of which a load may
+	// have taken many, are kept for 90 s.
+	restWithin = 2 * time.Minute
 )
 
 // goroutines is how many the broker has.
