@@ -292,6 +292,13 @@ func TestALogThatIsCleanedUpIsSound(t *testing.T) {
 	b.objects[entryKey(3)] = []byte(b.info())
 	b.sound(check.Options{})
 	b.says(check.Info, "before the oldest checkpoint")
+	// And a checkpoint that it had under way.
+	key, _ := b.checkpoint()
+	b.objects["t/_delta_log/00000000000000000002.checkpoint.parquet"] = b.objects[key]
+	b.sound(check.Options{})
+	b.says(check.Info, "a checkpoint from before the log's beginning")
+	delete(b.objects, entryKey(3))
+	b.sound(check.Options{})
 }
 
 // cleanUp writes a checkpoint of the topic's newest version and takes all entries

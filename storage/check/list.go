@@ -109,15 +109,30 @@ func (l *listing) begin() int64 {
 	return base
 }
 
-// oldestCheckpoint is the oldest complete checkpoint, -1 if there is none.
+// oldestCheckpoint is the oldest complete checkpoint but for strays, -1 if there is none.
 func (l *listing) oldestCheckpoint() int64 {
 	oldest := int64(-1)
 	for version, parts := range l.checkpoints {
-		if parts.complete() != nil && (oldest < 0 || version < oldest) {
+		if parts.complete() != nil && (oldest < 0 || version < oldest) && !l.stray(version) {
 			oldest = version
 		}
 	}
 	return oldest
+}
+
+// stray says that a checkpoint was put where cleanup had been: its entry is gone, so is
+// one of the next two (the entry that its writer had under way may be there), and a newer
+// checkpoint follows. Nothing can be told by it but its own version.
+func (l *listing) stray(version int64) bool {
+	if _, ok := l.entries[version]; ok {
+		return false
+	}
+	for next := version + 1; next <= version+2; next++ {
+		if _, ok := l.entries[next]; !ok {
+			return l.newestCheckpoint() >= next
+		}
+	}
+	return false
 }
 
 func (l *listing) newestCheckpoint() int64 {

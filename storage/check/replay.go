@@ -80,9 +80,15 @@ func (c *checker) replay() error {
 }
 
 // strays notes what lies before the log's beginning. A writer that was stopped for
-// long can leave an entry where cleanup had been (storage/delta/README.md): no
-// reader looks there.
+// long can leave an entry or a checkpoint where cleanup had been
+// (storage/delta/README.md): no reader looks there.
 func (c *checker) strays(begin int64) {
+	for version, parts := range c.listing.checkpoints {
+		if version < begin && parts.complete() != nil && c.listing.stray(version) {
+			c.report(Info, atVersion(version), "Nothing: readers begin at a newer checkpoint.",
+				"a checkpoint from before the log's beginning, %d, which an overtaken writer has put late", begin)
+		}
+	}
 	stray, gap := 0, false
 	previous := int64(-1)
 	for v := c.listing.first; v >= 0 && v < begin; v++ {
