@@ -23,3 +23,10 @@ func (d diskFiles) free() int64 {
 	}
 	return int64(s.Bavail) * s.Bsize
 }
+
+// startWriteback has the disk take up a part of a file now, and does not wait for it: left to
+// the kernel, what a broker at full speed has written half a minute ago goes out at
+// once, and the fsyncs of commits wait for all of it. An error is the next write's.
+func startWriteback(f *os.File, at, size int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), at, size, unix.SYNC_FILE_RANGE_WRITE)
+}

@@ -61,6 +61,7 @@ func (d *diskCache) store(items []leaving) error {
 	if err := writeBatches(f.file, f.size, items); err != nil {
 		return err
 	}
+	startWriteback(f.file, f.size, size)
 	d.publish(f, items, size)
 	return nil
 }
