@@ -71,6 +71,7 @@ func (ts *Topics) readEpoch(info TopicInfo, done chan struct{}) {
 		ts.fail(info.Name, storeError(unsupported(err)), time.Since(began))
 		return
 	}
+	defer snap.Release()
 	if now, live := ts.infos[info.Name]; live && now.ID == info.ID && parseID(snap.Metadata.ID) == info.ID {
 		ts.epochs[info.Name] = int32(delta.Epoch(snap))
 	}

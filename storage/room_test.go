@@ -128,3 +128,22 @@ func TestALargePoolLeavesNoLargeBuffersBehind(t *testing.T) {
 		r.env.encoders <- &encoders{}
 	}
 }
+
+func TestAskingForTheEpochOfATopicKeepsNoMemoryOfItsTable(t *testing.T) {
+	store := mem.New()
+	made := start(t, store, Options{})
+	mustAppend(t, made.create("t", 1), 0, "x")
+	made.Close(t.Context())
+
+	r := start(t, store.Handle(), Options{})
+	before := r.env.memory.Used()
+	r.LearnEpochs(t.Context(), []string{"t"})
+	if info, ok := r.Lookup("t"); !ok || info.LeaderEpoch < 0 {
+		t.Fatalf("%+v, %v", info, ok)
+	}
+	r.mu.Lock() // what was read is given back before another one may look
+	defer r.mu.Unlock()
+	if used := r.env.memory.Used(); used != before {
+		t.Errorf("%d bytes in use, %d before", used, before)
+	}
+}
