@@ -173,6 +173,7 @@ func TestConsumersAreNotLeftWaitingAtABrokerThatHasLostAnotherTable(t *testing.T
 		}
 		time.Sleep(lostFor)
 		_ = a.catalogue.Put(liveRow(idle.Info())).Get(t.Context()) // taken over by b when it started
+		synctest.Wait()                                            // who writes is told before the topics are
 		if err := waits(stale, 1); !errors.Is(err, ErrNotLeader) {
 			t.Error("where another broker has written:", err)
 		}
