@@ -27,6 +27,7 @@ type workshop struct {
 	sluice string // the binary
 	minio  string
 	jars   string // of Apache Kafka
+	held   inodes
 }
 
 // broker is a running broker, with the store's server if it has one.

@@ -107,7 +107,10 @@ func (o *options) all(ctx context.Context) error {
 
 // prepare builds and installs what is measured.
 func prepare(root, scratch string) (*workshop, error) {
-	w := &workshop{sluice: filepath.Join(scratch, "sluice")}
+	w := &workshop{sluice: filepath.Join(scratch, "sluice"), held: inodes(filepath.Join(scratch, "held"))}
+	if err := os.Mkdir(string(w.held), 0o700); err != nil {
+		return nil, err
+	}
 	cache := filepath.Join(root, "integration", ".cache")
 	if err := setup.Run(root, nil, "go", "build", "-o", w.sluice, "./cmd/sluice"); err != nil {
 		return nil, err
@@ -156,32 +159,41 @@ func (o *options) bed(ctx context.Context, w *workshop, g group, b bed, loads []
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		w.held.hold(dir)
+		_ = os.RemoveAll(dir)
+		w.held.empty()
+	}()
 	broker, err := b.start(ctx, w, dir)
 	if err != nil {
 		return err
 	}
 	defer broker.stop()
+	drop := func(topic string) {
+		w.held.hold(dir)
+		w.drop(ctx, broker, topic)
+		w.held.empty()
+	}
 	if g.warm {
 		for _, s := range warmUp {
 			if _, err := w.measure(ctx, b, broker, s, "warm-up", o.times); err != nil {
 				return err
 			}
 		}
-		w.drop(ctx, broker, "warm-up")
+		drop("warm-up")
 	}
 	var failed []error
 	for _, l := range loads {
 		if err := o.load(ctx, w, g, b, broker, l, done); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", l.name, err))
 		}
+		drop(topicOf(l))
 	}
 	return errors.Join(failed...)
 }
 
 func (o *options) load(ctx context.Context, w *workshop, g group, b bed, broker *broker, l load, done func(run) error) error {
-	topic := "bench-" + l.name
-	defer w.drop(ctx, broker, topic)
+	topic := topicOf(l)
 	for _, s := range l.steps {
 		if s.merge && broker.metrics == "" {
 			continue
@@ -198,6 +210,8 @@ func (o *options) load(ctx context.Context, w *workshop, g group, b bed, broker 
 	}
 	return nil
 }
+
+func topicOf(l load) string { return "bench-" + l.name }
 
 // drop deletes a load's topic, if it was one by that name, so that disks do not fill.
 func (w *workshop) drop(ctx context.Context, b *broker, topic string) {
