@@ -42,9 +42,9 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 		groups:      memory / 16, group: min(8*mib, memory/256),
 		pace: paceOf(u, s3Endpoint(), s.storeLatency),
 	}
-	if b.disk = s.disk; b.disk.dir != "" {
-		// The disk holds what leaves memory: a quarter of a second of a busy broker is
-		// enough for consumers that keep up.
+	if b.disk = newDisk(u, s.cacheDir, s.cacheBytes); b.disk.dir != "" || u.scheme == "file" {
+		// What leaves memory is on a disk of the broker, be it as Parquet: a quarter of a
+		// second of a busy broker is enough for consumers that keep up.
 		b.tail = share(16, 32*mib)
 	}
 	if s.putsPerSecond >= 0 {

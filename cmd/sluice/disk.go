@@ -18,17 +18,20 @@ type disk struct {
 	share int64 // see storage.Options
 }
 
-// newDisk finds a place for the disk cache: the one that was named, or a directory
-// for temporary files that does not lie in memory.
-func newDisk(dir string, bytes int64) disk {
+// newDisk finds a place for the disk cache of a store: the one that was named, or a
+// directory for temporary files that does not lie in memory. The files of a directory
+// store are on a disk of the broker already, and Parquet is read back about as fast: who
+// neither names a place nor a size has no cache there, as writing all records twice
+// took a third more of the CPU of a busy broker.
+func newDisk(u storeURL, dir string, bytes int64) disk {
+	if dir == "off" || bytes == 0 || u.scheme != "s3" && dir == "" && bytes < 0 {
+		return disk{}
+	}
 	d := disk{dir: dir, bytes: bytes}
 	if bytes < 0 {
 		d.bytes, d.share = defaultDiskBytes, diskShare
 	}
-	switch {
-	case dir == "off" || d.bytes == 0:
-		return disk{}
-	case dir != "":
+	if dir != "" {
 		return d
 	}
 	for _, temporary := range []string{os.TempDir(), "/var/tmp"} {

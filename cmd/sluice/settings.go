@@ -55,8 +55,10 @@ type settings struct {
 	// storeLatency names the profile that the store is slowed down to, "none" for as
 	// it is (sluice.store.latency).
 	storeLatency string
-	// disk is the disk cache (sluice.cache.dir, sluice.cache.bytes).
-	disk disk
+	// cacheDir and cacheBytes are of the disk cache (sluice.cache.dir,
+	// sluice.cache.bytes): "" and -1 for the default of the kind of store.
+	cacheDir   string
+	cacheBytes int64
 
 	unknown  []string // where settings came from that nobody knows, sorted
 	unserved []string // the same for protection that Sluice does not have yet
@@ -79,7 +81,8 @@ func newSettings(properties map[string]property) (settings, error) {
 		pprof:         r.boolean("sluice.http.pprof", false),
 		storeLatency:  r.oneOf("sluice.store.latency", "none", "s3-standard", "s3-express"),
 
-		disk: newDisk(r.text("sluice.cache.dir", ""), r.number("sluice.cache.bytes", -1, 0, math.MaxInt64)),
+		cacheDir:   r.text("sluice.cache.dir", ""),
+		cacheBytes: r.number("sluice.cache.bytes", -1, 0, math.MaxInt64),
 
 		rebalanceDelay:    r.ms("group.initial.rebalance.delay.ms", defaultRebalanceDelay),
 		minSessionTimeout: r.ms("group.min.session.timeout.ms", 0),
