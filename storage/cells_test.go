@@ -51,14 +51,16 @@ func TestALargeFileIsReadOnceHoweverLittleIsTakenAtATime(t *testing.T) {
 	for i := range values {
 		values[i] = random(rnd, 1000)
 	}
-	fill(t, r.create("t", 1), values)
+	topic := r.createWith("t", 1, map[string]string{"max.message.bytes": "10000000"})
+	mustAppend(t, topic, 0, values[:8000]...)
+	fill(t, topic, values[8000:])
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	reg := prometheus.NewRegistry()
 	r = start(t, object.NewMeter(store, reg), Options{})
-	topic := r.topic("t")
+	topic = r.topic("t")
 	c := r.env.blocks
 	before, stored := readBytes(t, reg), 0.0
 	largest := int64(0)

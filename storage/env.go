@@ -57,7 +57,7 @@ type env struct {
 const (
 	// smallBody is up to how many bytes of records a batch is checked beside others, and
 	// smallPool up to how many a pool is encoded so. Clients' batches are below 1 MiB, and
-	// pools are closed at 8 MiB.
+	// pools are closed at 2 MiB.
 	smallBody = 2 << 20
 	smallPool = 32 << 20
 )

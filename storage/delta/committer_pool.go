@@ -2,6 +2,7 @@ package delta
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -27,8 +28,8 @@ type pool[T any] struct {
 	eager bool // every item's sender waits for the answer
 	first time.Time
 	last  time.Time
-	// senders are those of its items, and whether they are stalled; free is how many
-	// are not.
+	// senders are those of its items, and of the pools closed before it that wait for the
+	// same version, and whether they are stalled; free is how many are not.
 	senders map[uint64]bool
 	free    int
 }
@@ -36,6 +37,8 @@ type pool[T any] struct {
 func (p *pool[T]) add(item T, bytes int, from Sender, now time.Time) {
 	if len(p.items) == 0 {
 		p.first, p.eager = now, true
+	}
+	if p.senders == nil {
 		p.senders = map[uint64]bool{}
 	}
 	p.items = append(p.items, item)
@@ -69,6 +72,9 @@ func (p *pool[T]) answered(senders map[uint64]bool) {
 func (c *Committer[T]) seal(now time.Time, due bool) {
 	s := &sealed[T]{pool: c.filling, due: due}
 	c.filling = pool[T]{}
+	if !due {
+		c.filling.senders, c.filling.free = maps.Clone(s.senders), s.free
+	}
 	c.sealed = append(c.sealed, s)
 	c.options.Observe(PhasePool, now.Sub(s.first))
 	go c.upload(s)
