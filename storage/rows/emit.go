@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -32,6 +33,9 @@ func newEmitter(limits Limits, tables map[int32]*table) *emitter {
 	size := 0
 	for _, t := range tables {
 		size += t.rows*(rowOverhead+8) + 256
+		if t.values != nil {
+			size += max(0, t.values.full-4*t.rows) // without their lengths
+		}
 		for _, s := range []slot{slotKey, slotValue, slotHeaderKey, slotHeaderValue} {
 			if v := t.columns[s]; v != nil {
 				for _, span := range v.spans {
@@ -53,7 +57,7 @@ func newEmitter(limits Limits, tables map[int32]*table) *emitter {
 
 // emit writes the rows of segments, in their order, until limits are reached: then more
 // are left. The emitter is gone then.
-func (e *emitter) emit(segments []segment) (out []Encoded, more bool, err error) {
+func (e *emitter) emit(ctx context.Context, segments []segment) (out []Encoded, more bool, err error) {
 	defer func() {
 		if e.headers.Size() > keepHeaders {
 			e.headers = record.Headers{}
@@ -69,7 +73,7 @@ func (e *emitter) emit(segments []segment) (out []Encoded, more bool, err error)
 		if err != nil {
 			return nil, false, err
 		}
-		room, err := e.rows(t, starts, s, begin)
+		room, err := e.rows(ctx, t, starts, s, begin)
 		if err != nil {
 			return nil, false, err
 		}
@@ -83,12 +87,19 @@ func (e *emitter) emit(segments []segment) (out []Encoded, more bool, err error)
 }
 
 // rows writes the rows of one segment and says whether there is room for more.
-func (e *emitter) rows(t *table, starts []int32, s segment, begin int) (room bool, err error) {
+func (e *emitter) rows(ctx context.Context, t *table, starts []int32, s segment, begin int) (room bool, err error) {
 	times, types := t.columns[slotTimestamp], t.columns[slotTimestampType]
 	keys, values := t.columns[slotKey], t.columns[slotValue]
 	headerKeys, headerValues := t.columns[slotHeaderKey], t.columns[slotHeaderValue]
+	first, end := 0, t.rows // of the rows whose values are at hand
 	for i := range int(s.n) {
 		at := s.at + i
+		if t.values != nil && (at >= end || i == 0) {
+			if err := t.values.reach(ctx, at); err != nil {
+				return false, err
+			}
+			first, end = t.values.first, t.values.end
+		}
 		ms := int64(record.NoTimestamp)
 		if times != nil {
 			ms = toMillis(times.ints[at], times.col.unit)
@@ -102,7 +113,7 @@ func (e *emitter) rows(t *table, starts []int32, s segment, begin int) (room boo
 			key = keys.bytes(at)
 		}
 		if values != nil {
-			value = values.bytes(at)
+			value = values.bytes(at - first)
 		}
 		var headers record.Headers
 		if starts != nil && starts[at+1] > starts[at] {

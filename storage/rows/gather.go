@@ -23,6 +23,8 @@ type table struct {
 	columns [numSlots]*vector
 	rows    int
 	starts  []int32 // see headerStarts
+	// values, unless nil, decodes the column of values, which holds a page of them at a time.
+	values *pagewise
 }
 
 // gatherer reads columns of one file for one call.
@@ -33,6 +35,8 @@ type gatherer struct {
 	limit int
 	// index is the page index of row groups, as far as it has been read.
 	index map[int]*[numSlots][]pagePlace
+	// inOrder: the rows of each table are used once, in order. See pagewise.
+	inOrder bool
 	// vectors are kept from one call to the next; the first used are in tables.
 	vectors []*vector
 	used    int
@@ -43,7 +47,7 @@ var gatherers = sync.Pool{New: func() any { return &gatherer{index: make(map[int
 // gatherer takes a gatherer from the pool, for one goroutine, until release.
 func (r *Reader) gatherer() *gatherer {
 	g := gatherers.Get().(*gatherer)
-	g.f, g.limit, g.used = r.f, math.MaxInt32, 0
+	g.f, g.limit, g.used, g.inOrder = r.f, math.MaxInt32, 0, false
 	g.w = windows{src: r.src, have: append(g.w.have[:0], r.tail...)}
 	return g
 }
@@ -96,6 +100,12 @@ func (g *gatherer) gather(ctx context.Context, group int, sel []rowSpan, slots .
 		if g.f.columns[s].leaf < 0 {
 			continue
 		}
+		if s == slotValue && g.inOrder {
+			if t.values = g.pagewise(rg, s, places[s], sel); t.values != nil {
+				t.columns[s] = t.values.v
+				continue
+			}
+		}
 		v, err := g.column(ctx, rg, s, places[s], sel)
 		if err != nil {
 			return nil, err
@@ -109,7 +119,9 @@ func (g *gatherer) gather(ctx context.Context, group int, sel []rowSpan, slots .
 		}
 		t.columns[s] = v
 	}
-	g.w.have = g.w.have[:have] // what is decoded is not needed any more
+	if t.values == nil {
+		g.w.have = g.w.have[:have] // what is decoded is not needed any more
+	}
 	return t, nil
 }
 
@@ -156,10 +168,10 @@ func skipTo(sel []rowSpan, cursor int, row int64) int {
 func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pagePlace, sel []rowSpan) (*vector, error) {
 	c := &rg.chunks[s]
 	v := g.vector(s)
-	stream := pageStream{w: &g.w, name: v.name, off: c.start(), end: c.start() + c.packed}
-	defer stream.close(v)
-	values := c.values
 	if places == nil {
+		stream := pageStream{w: &g.w, name: v.name, off: c.start(), end: c.start() + c.packed}
+		defer stream.close(v)
+		values := c.values
 		last := sel[len(sel)-1].to
 		// The last row of a nested column may go on in the next page.
 		for v.row < last || v.row == last && v.col.maxRep > 0 {
@@ -181,41 +193,16 @@ func (g *gatherer) column(ctx context.Context, rg *rowGroup, s slot, places []pa
 		}
 		return v, nil
 	}
-	read := func(off, end int64) error {
-		for stream.jump(off, end); ; {
-			h, body, ok, err := stream.next(ctx)
-			if err != nil || !ok {
-				return err
-			}
-			if err := v.page(&h, body, c.codec, sel); err != nil {
-				return err
-			}
-		}
-	}
-	if err := read(c.start(), places[0].off); err != nil { // the dictionary
+	pages := g.columnPages(v, rg, s, places, sel)
+	defer pages.stream.close(v)
+	if err := pages.read(ctx, c.start(), places[0].off); err != nil { // the dictionary
 		return nil, err
 	}
-	cursor := 0
-	for i, p := range places {
-		end := rg.rows
-		if i+1 < len(places) {
-			end = places[i+1].first
-		}
-		if cursor = skipTo(sel, cursor, p.first); cursor == len(sel) {
-			break
-		}
-		if sel[cursor].from >= end {
-			continue
-		}
-		v.row = p.first
-		if err := read(p.off, p.off+p.size); err != nil {
-			return nil, err
-		}
-		if v.row != end {
-			return nil, v.fail(corrupt("page of other rows than the index says"))
+	for {
+		if ok, err := pages.next(ctx); !ok || err != nil {
+			return v, err
 		}
 	}
-	return v, nil
 }
 
 // places reads the offset indexes of a row group; nil for a column that has

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,6 +211,7 @@ func (r *Reader) ReadOn(ctx context.Context, partition int32, from int64, limits
 		if len(segments) == 0 {
 			return nil, limits.Before, nil
 		}
+		g.inOrder = slices.IsSortedFunc(segments, byPlace)
 		total := int64(0)
 		for _, s := range segments {
 			total += s.n
@@ -226,7 +228,7 @@ func (r *Reader) ReadOn(ctx context.Context, partition int32, from int64, limits
 		if err != nil {
 			return nil, 0, err
 		}
-		out, more, err := newEmitter(limits, tables).emit(segments)
+		out, more, err := newEmitter(limits, tables).emit(ctx, segments)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -246,6 +248,11 @@ const (
 type segment struct {
 	run
 	at int // its first row in the table of its row group
+}
+
+// byPlace orders segments as they stand in the file.
+func byPlace(a, b segment) int {
+	return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.row, b.row))
 }
 
 // plan cuts from runs what fits limits, by what the footer and the page index
@@ -283,12 +290,7 @@ func (r *Reader) load(ctx context.Context, g *gatherer, segments []segment, slot
 	for i := range segments {
 		order[i] = &segments[i]
 	}
-	slices.SortFunc(order, func(a, b *segment) int {
-		if a.group != b.group {
-			return int(a.group - b.group)
-		}
-		return int(min(max(a.row-b.row, -1), 1))
-	})
+	slices.SortFunc(order, func(a, b *segment) int { return byPlace(*a, *b) })
 	tables := make(map[int32]*table)
 	for len(order) > 0 {
 		group := order[0].group

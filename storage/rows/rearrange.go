@@ -210,6 +210,7 @@ func emitAll(tables map[int32]*table, segments []segment) ([]Encoded, error) {
 	e := emitters.Get().(*emitter)
 	// Its buffer grows as need be: the tables hold other partitions' rows as well.
 	e.limits, e.tables, e.out = Limits{MaxBytes: math.MaxInt, BatchBytes: defaultBatchBytes}, tables, nil
-	out, _, err := e.emit(segments)
+	// Nothing is read: the columns of a Window are whole.
+	out, _, err := e.emit(context.Background(), segments)
 	return out, err
 }
