@@ -24,6 +24,9 @@ const (
 	// what its connection takes up anyway.
 	smallAnswer = 16 << 10
 
+	// bulkAnswer is up to which size an answer goes to its socket at once; see writeBulk.
+	bulkAnswer = 256 << 10
+
 	// What one of them takes about, in bytes, as the answer's structs and encoded.
 	topicAnswer     = 512 // apart from its partitions
 	partitionAnswer = 256
@@ -158,7 +161,7 @@ func (c *conn) deliver(r *request, frame net.Buffers, size int) error {
 			until = end
 		}
 		c.nc.SetWriteDeadline(until)
-		n, err := frame.WriteTo(c.nc)
+		n, err := c.put(&frame, size)
 		if err == nil {
 			return nil
 		}
@@ -171,4 +174,12 @@ func (c *conn) deliver(r *request, frame net.Buffers, size int) error {
 			return errUnread
 		}
 	}
+}
+
+// put writes a frame of size bytes, or what is left of it, and takes it off.
+func (c *conn) put(frame *net.Buffers, size int) (int64, error) {
+	if size > bulkAnswer {
+		return writeBulk(c.nc, frame, c.broker.sending)
+	}
+	return frame.WriteTo(c.nc)
 }

@@ -41,6 +41,7 @@ type Broker struct {
 	otherMemory   *budget
 	answerMemory  *budget
 	turns         chan struct{} // held while a large request is decoded or a large answer made; see turn
+	sending       chan struct{} // held while a part of a large answer is copied into a socket; see writeBulk
 
 	// life ends when Shutdown has given up waiting: requests that are begun
 	// outlive their connection, not this.
@@ -79,6 +80,7 @@ func New(config Config, topics *storage.Topics, offsets *offsets.Offsets, groups
 		otherMemory:   newBudget(config.OtherMemory),
 		answerMemory:  newBudget(config.AnswerMemory),
 		turns:         make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		sending:       make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		stopping:      make(chan struct{}),
 		sockets:       map[net.Listener]struct{}{},
 		conns:         newConnections(config.MaxConnections, config.MaxConnectionsPerIP),

@@ -85,9 +85,9 @@ type call struct {
 	done chan struct{}
 }
 
-func newConn(b *Broker, l *Listener, nc net.Conn) *conn {
+func newConn(b *Broker, l *Listener, nc net.Conn, host string) *conn {
 	c := &conn{
-		broker: b, nc: nc, listener: l, host: hostOf(nc.RemoteAddr()),
+		broker: b, nc: nc, listener: l, host: host,
 		arrived:  make(chan *call, arrivedSize),
 		answers:  make(chan *call, b.config.MaxInFlight),
 		answered: make(chan struct{}, 1),
