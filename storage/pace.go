@@ -14,10 +14,6 @@ const (
 	// compactOpened is how long a topic that was just opened comes first: who opened it
 	// waits for its records, and with it perhaps those of a thousand others.
 	compactOpened = 10 * time.Second
-	// sweepSpread is the time over which the first looks at all topics for orphans are
-	// spread, and sweepMargin how long after a sweep what was young then is surely old.
-	sweepSpread = 6 * time.Hour
-	sweepMargin = time.Hour
 	// minHistoryMs and minHistoryVersions are the least history of a table's log: well
 	// above the window within which put-if-absent must see its predecessors.
 	minHistoryMs       = hourMs

@@ -10,8 +10,6 @@ const (
 	retainEvery        = time.Second
 	cleanEvery         = 500 * time.Millisecond
 	compactOpened      = 200 * time.Millisecond
-	sweepSpread        = time.Second
-	sweepMargin        = time.Second
 	minHistoryMs       = 1000
 	minHistoryVersions = 50
 	minDeletedMs       = 1000

@@ -27,7 +27,7 @@ import (
 const (
 	lookPause     = time.Second
 	roundDeadline = 5 * time.Minute
-	lookAgainMin  = sweepSpread
+	lookAgainMin  = upkeep.SweepSpread
 	lookAgainMax  = 7 * 24 * time.Hour
 	// overdue is how long something must have been due before a topic is opened for
 	// it, and how long the table must not have been written to. Whoever leads it looks after
@@ -82,7 +82,7 @@ func (ts *Topics) roundDue(next looks) (due []catalogueRow) {
 	for _, row := range rows {
 		at, ok := next[row.Name]
 		if !ok {
-			at = now.Add(overdue + spread(row.Name))
+			at = now.Add(overdue + upkeep.Spread(row.Name))
 			next[row.Name] = at
 		}
 		old := row.State == stateDeleted && now.Sub(time.UnixMicro(row.Changed)) > deletedFor
@@ -217,14 +217,8 @@ func (ts *Topics) keep(ctx context.Context, name string) error {
 	for more := true; more && err == nil; {
 		more, err = t.clean(ctx)
 	}
-	for page := (upkeep.Page{}); err == nil; {
-		page, err = upkeep.ListOld(ctx, ts.env.store, name, page.Next, sweepRequests, upkeep.OrphanAge)
-		if err == nil {
-			err = t.deleteOrphans(ctx, page)
-		}
-		if page.Next == "" {
-			break
-		}
+	if err == nil {
+		err = t.deleteOrphans(ctx)
 	}
 	if err == nil {
 		t.committer.Tend()

@@ -13,6 +13,7 @@ import (
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/object/mem"
+	"sluice/storage/upkeep"
 )
 
 // dataFiles lists the keys of a topic's data files in the store.
@@ -93,7 +94,7 @@ func TestALeaderThatWasOvertakenSweepsNothing(t *testing.T) {
 		}
 		time.Sleep(25*time.Hour - time.Minute)
 		synctest.Wait() // what tends topics is at rest
-		stale.sweep = sweep{next: time.Now(), version: -1}
+		stale.sweep = upkeep.SweepAt(time.Now())
 		if err := stale.sweepOrphans(t.Context(), time.Now()); err == nil && stale.reason() == nil {
 			t.Error("it swept")
 		}

@@ -21,6 +21,7 @@ import (
 
 	"sluice/storage/delta"
 	"sluice/storage/object"
+	"sluice/storage/upkeep"
 )
 
 // TopicInfo is what the catalogue knows of a topic without opening its table.
@@ -82,7 +83,7 @@ type Topic struct {
 
 	resolving chan struct{} // capacity 1, held by who reads unresolved files
 
-	sweep sweep // owned by Topics.tend
+	sweep upkeep.Sweep // owned by Topics.tend
 }
 
 // partition is a partition's offsets and the cached end of its log. Guarded by

@@ -68,8 +68,9 @@ type Table[K comparable, R any] struct {
 }
 
 // lead is one time of leading the table: from taking it over until another broker
-// does. Guarded by Table.mu, but for committer.
+// does. Guarded by Table.mu, but for log and committer.
 type lead[R any] struct {
+	log       *delta.Log
 	committer *delta.Committer[*change[R]]
 	epoch     int64 // until the entry of the take-over stands, that of the leader before
 	taken     bool  // the table's state is ours to change
@@ -108,6 +109,7 @@ func Open[K comparable, R any](ctx context.Context, store object.Store, path str
 	for attempt := 1; ; attempt++ {
 		err := t.open(ctx)
 		if err == nil {
+			t.group.Go(t.sweep)
 			return t, nil
 		}
 		overtaken := errors.Is(err, delta.ErrFenced) || errors.Is(err, delta.ErrMoved) || errors.Is(err, errOvertaken)
@@ -143,7 +145,7 @@ func (t *Table[K, R]) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", t.path, err)
 	}
-	l := &lead[R]{epoch: delta.Epoch(snap)}
+	l := &lead[R]{log: log, epoch: delta.Epoch(snap)}
 	l.committer = delta.Start(log, snap, delta.Hooks[*change[R]]{
 		Encode: t.encode,
 		Entry:  func(*delta.Entry, *delta.Snapshot, [][]*change[R]) {},

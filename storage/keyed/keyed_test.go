@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 
 	"sluice/storage/delta"
 	"sluice/storage/object"
@@ -206,4 +209,56 @@ func TestClosingDoesNotWaitForATableThatCannotBeTakenBack(t *testing.T) {
 			t.Error("a change is acknowledged that is nowhere")
 		}
 	})
+}
+
+// A file whose upload nobody committed: its broker was killed in between.
+func TestOrphansOfATableAreDeletedAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		table := open(t, store)
+		table.put(t, "a", 1)
+		orphan := func() string {
+			key := "table/data/" + time.Now().UTC().Format(time.DateOnly) + "/" + uuid.NewString() + ".parquet"
+			if _, err := store.Put(t.Context(), key, []byte("never committed")); err != nil {
+				t.Fatal(err)
+			}
+			return key
+		}
+		old := orphan()
+		time.Sleep(23 * time.Hour)
+		young := orphan()
+		if !there(t, store, old) {
+			t.Error("an orphan of 23 hours is gone")
+		}
+		time.Sleep(9 * time.Hour)
+		if there(t, store, old) || !there(t, store, young) {
+			t.Error("after 32 hours the old one is there:", there(t, store, old), "and the young one:", there(t, store, young))
+		}
+		// The table is idle: after one more look nothing can have come.
+		time.Sleep(48 * time.Hour)
+		var requests atomic.Int32
+		store.SetFaults(func(mem.Request) mem.Fault { requests.Add(1); return mem.Fault{} })
+		time.Sleep(5 * 24 * time.Hour)
+		if n := requests.Load(); n != 0 {
+			t.Error(n, "requests in five idle days")
+		}
+		store.SetFaults(nil)
+		table.put(t, "b", 2) // and now something may
+		time.Sleep(30 * time.Hour)
+		if there(t, store, young) {
+			t.Error("the second orphan stays")
+		}
+		table.Close(t.Context())
+		open(t, store).holds(t, map[string]int64{"a": 1, "b": 2})
+	})
+}
+
+// there reports whether an object is in the store.
+func there(t *testing.T, store object.Store, key string) bool {
+	t.Helper()
+	_, err := store.Get(t.Context(), key, object.Range{})
+	if err != nil && !errors.Is(err, object.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
 }

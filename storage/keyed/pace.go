@@ -2,6 +2,8 @@
 
 package keyed
 
+import "time"
+
 // How often upkeep comes. Tests that end the broker at chosen points of it
 // (package failpoint) have a pace of their own.
 const (
@@ -12,4 +14,6 @@ const (
 	// deletedRetention how long files that have left it.
 	historyRetention = "interval 1 days"
 	deletedRetention = "interval 1 hours"
+	// sweepLook is how often the table looks whether a sweep is due.
+	sweepLook = 5 * time.Minute
 )

@@ -44,12 +44,13 @@ func (t *Table[K, R]) rewrite(committer *delta.Committer[*change[R]], rows []R, 
 	ctx, cancel := context.WithTimeout(t.ctx, rewriteDeadline)
 	defer cancel()
 	var add *delta.Add
+	var uploaded time.Time // by the store's clock
 	if len(rows) > 0 {
 		f, err := file(rows)
 		if err != nil {
 			return err
 		}
-		if _, err := t.store.Put(ctx, t.path+"/"+f.Path, f.Body); err != nil {
+		if uploaded, err = t.store.Put(ctx, t.path+"/"+f.Path, f.Body); err != nil {
 			return err
 		}
 		add = &delta.Add{
@@ -58,6 +59,9 @@ func (t *Table[K, R]) rewrite(committer *delta.Committer[*change[R]], rows []R, 
 		}
 	}
 	return committer.Propose(ctx, func(snap *delta.Snapshot) (*delta.Entry, error) {
+		if snap.TooLate(uploaded) {
+			return nil, nil // it may have been taken for an orphan meanwhile
+		}
 		e := &delta.Entry{Info: &delta.CommitInfo{Operation: "DELETE", OperationParameters: map[string]string{"reason": "superseded rows"}}}
 		now := time.Now().UnixMilli()
 		for _, a := range old {

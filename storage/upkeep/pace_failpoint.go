@@ -4,6 +4,10 @@ package upkeep
 
 import "time"
 
-// OrphanAge of tests in which a broker lives for seconds is still above
-// delta.MaxUploadAge, which is of seconds there too.
-const OrphanAge = 8 * time.Second
+// The pace of tests in which a broker lives for seconds.
+const (
+	// OrphanAge is still above delta.MaxUploadAge, which is of seconds there too.
+	OrphanAge   = 8 * time.Second
+	SweepSpread = time.Second
+	sweepMargin = time.Second
+)
