@@ -185,9 +185,81 @@ func TestATopicWhoseTableSomebodyHasRemovedCanBeDeleted(t *testing.T) {
 	}
 }
 
-// With a part of its log left a table is damaged, and not gone: what is left may be all
-// that somebody has of it.
-func TestATopicWhoseTableIsDamagedIsNotDeleted(t *testing.T) {
+// With a part of its log left a table is damaged, and not gone. Who asks for the deletion of its topic
+// gets it, whether or not the topic was open when that happened, and can make it anew.
+func TestATopicWhoseLogHasLostItsBeginningCanBeDeleted(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			store := mem.New()
+			r := start(t, store, Options{})
+			r.damaged = true
+			topic := r.create("t", 2)
+			mustAppend(t, topic, 0, "lost")
+			empty(t, store, "t/")
+			mustAppend(t, topic, 0, "x")
+			mustAppend(t, topic, 1, "y")
+			if !open {
+				r.Close(t.Context())
+				r = start(t, store, Options{})
+				r.damaged = true
+				if _, err := r.Topic(t.Context(), "t"); !errors.Is(err, ErrStopped) {
+					t.Fatal("it opens:", err)
+				}
+			}
+			if err := r.Delete(t.Context(), "t", [16]byte{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := r.Lookup("t"); ok {
+				t.Error("it is listed")
+			}
+			made := r.create("t", 1)
+			if base := mustAppend(t, made, 0, "new"); base != 0 {
+				t.Error("the new topic begins at", base)
+			}
+			if made.epoch <= topic.epoch {
+				t.Error("leader epoch", made.epoch, "follows", topic.epoch)
+			}
+			r.Close(t.Context())
+			r = start(t, store, Options{})
+			r.damaged = true // the log tells of versions that are not there
+			if got := consume(t, r.topic("t"), 0, 0); len(got) != 1 || got[0] != "new" {
+				t.Error("after a restart:", got)
+			}
+			r.Close(t.Context())
+		})
+	}
+}
+
+// A leader that knows nothing of all that goes on behind the damage; it must not go on behind
+// the deletion too.
+func TestWhoLeadsADamagedTableMeetsItsDeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := start(t, store, Options{})
+		a.damaged = true
+		old := a.create("t", 1)
+		mustAppend(t, old, 0, "lost")
+		empty(t, store, "t/")
+		mustAppend(t, old, 0, "x")
+		b := start(t, store.Handle(), Options{})
+		b.damaged = true
+		if err := b.Delete(t.Context(), "t", [16]byte{}); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, b.create("t", 1), 0, "new")
+		if result := await(t, old.Append(0, produced(nil, "late"), eager)); result.Err == nil {
+			t.Error("acked")
+		}
+		if got := consume(t, b.topic("t"), 0, 0); len(got) != 1 || got[0] != "new" {
+			t.Error(got)
+		}
+		a.Close(t.Context())
+		b.Close(t.Context())
+	})
+}
+
+// An entry that cannot be read may be put back.
+func TestATopicWithATornEntryIsNotDeleted(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{})
 	r.damaged = true
@@ -195,7 +267,7 @@ func TestATopicWhoseTableIsDamagedIsNotDeleted(t *testing.T) {
 	r.Close(t.Context())
 	r = start(t, store, Options{})
 	r.damaged = true
-	if _, err := store.Delete(t.Context(), delta.EntryKey("t", 0)); err != nil {
+	if _, err := store.Put(t.Context(), delta.EntryKey("t", 0), []byte(`{"commit`)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Delete(t.Context(), "t", [16]byte{}); !errors.Is(err, ErrStopped) {

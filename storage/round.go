@@ -105,6 +105,10 @@ func (ts *Topics) look(row catalogueRow) (again time.Time, err error) {
 	if errors.Is(err, delta.ErrNoTable) {
 		return time.Now().Add(lookAgainMax), nil
 	}
+	if errors.Is(err, delta.ErrIncomplete) && row.State == stateDeleted {
+		_, err = ts.restartIfDeleted(ctx, row.Name)
+		return time.Now().Add(lookAgainMin), err
+	}
 	if err != nil {
 		return again, err
 	}

@@ -347,6 +347,15 @@ func (ts *Topics) Create(ctx context.Context, name string, partitions int32, con
 		return TopicInfo{Name: name, Partitions: partitions, LeaderEpoch: -1}, nil
 	}
 	row, err := createTable(ctx, ts.env, name, uuid.New(), partitions, config, settings)
+	if errors.Is(err, delta.ErrIncomplete) {
+		again, failed := ts.restartIfDeleted(ctx, name)
+		if failed != nil {
+			return TopicInfo{}, failed
+		}
+		if again {
+			row, err = createTable(ctx, ts.env, name, uuid.New(), partitions, config, settings)
+		}
+	}
 	exists := errors.Is(err, ErrTopicExists)
 	if err != nil && !exists {
 		return TopicInfo{}, err
@@ -445,6 +454,9 @@ func (ts *Topics) Delete(ctx context.Context, name string, id [16]byte) error {
 	t, err := ts.Topic(ctx, name)
 	if errors.Is(err, ErrUnknownTopic) { // a deletion got no further than the table
 		return ts.correct(ctx, name)
+	}
+	if errors.Is(err, delta.ErrIncomplete) {
+		return ts.deleteDamaged(ctx, info)
 	}
 	if err != nil {
 		return err

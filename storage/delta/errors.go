@@ -23,6 +23,9 @@ var (
 	// ErrCorrupt says that the log breaks the protocol: bytes that are no
 	// actions, a gap between versions, a checkpoint without metadata.
 	ErrCorrupt = errors.New("corrupt delta log")
+	// ErrIncomplete says that entries of the log are missing, so that no version of the table
+	// can be built. It comes with ErrCorrupt; see Log.Restart.
+	ErrIncomplete = errors.New("entries are missing")
 	// ErrIllegal answers the attempt to write an entry that the protocol forbids.
 	ErrIllegal = errors.New("illegal log entry")
 )

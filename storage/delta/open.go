@@ -126,7 +126,7 @@ func (l *Log) loadListed(ctx context.Context, listing *logListing, until int64, 
 	}
 	switch {
 	case passed != nil:
-		return nil, noBase(fmt.Errorf("%w: %w", ErrCorrupt, errors.Join(passed...)))
+		return nil, noBase(fmt.Errorf("%w: %w", errIncomplete, errors.Join(passed...)))
 	case listing.v2:
 		return nil, noBase(&UnsupportedError{Feature: "v2Checkpoint"})
 	case tip < 0:
@@ -134,8 +134,11 @@ func (l *Log) loadListed(ctx context.Context, listing *logListing, until int64, 
 	case until != allVersions:
 		return nil, noBase(ErrNoVersion)
 	}
-	return nil, noBase(ErrCorrupt)
+	return nil, noBase(errIncomplete)
 }
+
+// errIncomplete is both: most callers do not tell it from other damage.
+var errIncomplete = fmt.Errorf("%w: %w", ErrCorrupt, ErrIncomplete)
 
 // noBase marks err as one that a listing of the whole log may cure.
 func noBase(err error) error { return fmt.Errorf("%w (%w)", err, errNoBase) }
