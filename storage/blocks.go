@@ -21,7 +21,8 @@ import (
 
 // blockCache keeps what was rebuilt from files: blocks of record batches, and the
 // footers of files with the bytes of small ones. Least recently used first out,
-// bounded in bytes, of which readers take a quarter at most.
+// bounded in bytes; readers take a quarter as much at most, and so do files that
+// were written here.
 type blockCache struct {
 	limit   int
 	metrics *metrics
@@ -111,8 +112,6 @@ const (
 	maxReaders = 1024
 	// wholeFile is the size up to which a file is read in one request.
 	wholeFile = 1 << 20
-	// writtenBytes bounds the files kept from when they were written.
-	writtenBytes = 16 << 20
 	// loadDeadline bounds the reading of a block from a store that hangs.
 	loadDeadline = 30 * time.Second
 	// backgroundLoads bounds the read-ahead of all readers together.
@@ -120,7 +119,7 @@ const (
 )
 
 func newBlockCache(limit int, m *metrics) *blockCache {
-	c := &blockCache{limit: limit, metrics: m, slots: make(chan struct{}, backgroundLoads)}
+	c := &blockCache{limit: limit, metrics: m, slots: make(chan struct{}, backgroundLoads), written: bodies{limit: limit / 4}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	// The sizes are positive: neither fails.
 	c.blocks, _ = lru.NewWithEvict(maxBlocks, func(_ blockKey, b *block) {
@@ -389,8 +388,9 @@ func slice(f *file, body []byte, off, n int64) ([]byte, error) {
 }
 
 // bodies keeps the small files that were written last, since a compaction is about
-// to read them: first in, first out, bounded by writtenBytes.
+// to read them: first in, first out, bounded in bytes.
 type bodies struct {
+	limit int
 	mu    sync.Mutex
 	bytes int
 	order queue[string]
@@ -409,7 +409,7 @@ func (b *bodies) add(key string, body []byte) {
 	b.byKey[key] = body
 	b.order.push(key)
 	b.bytes += len(body)
-	for b.bytes > writtenBytes {
+	for b.bytes > b.limit {
 		oldest := b.order.pop()
 		b.bytes -= len(b.byKey[oldest])
 		delete(b.byKey, oldest)

@@ -71,11 +71,10 @@ func (c *blockCache) find(ctx context.Context, store object.Store, n int32, offs
 	}
 }
 
-// prefetch loads the blocks that a reader at offset will want when it is through with
-// the one that holds offset, in the background.
-func (c *blockCache) prefetch(store object.Store, n int32, offset int64, extents []extent) {
-	left := int64(aheadBytes)
-	for own := true; len(extents) > 0 && left > 0; own = false {
+// prefetch loads about so many bytes of the blocks that a reader at offset will want, in the
+// background; without the one that holds offset if that is its own: it is about to load that itself.
+func (c *blockCache) prefetch(store object.Store, n int32, offset int64, extents []extent, own bool, bytes int64) {
+	for left := bytes; len(extents) > 0 && left > 0; own = false {
 		group := overlapping(extents)
 		extents = extents[len(group):]
 		for at, end := offset, reach(group)+1; at < end && left > 0; {

@@ -93,6 +93,31 @@ func TestALargeFileIsReadOnceHoweverLittleIsTakenAtATime(t *testing.T) {
 	}
 }
 
+// What follows an answer is loaded once that is made, however little it took.
+func TestWhatTheNextReadTakesIsLoadedWhenOneIsDone(t *testing.T) {
+	store := mem.New()
+	r := start(t, store, Options{CommitInterval: time.Second})
+	values := make([]string, 40)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for i := range values {
+		values[i] = random(rnd, 900_000)
+	}
+	fill(t, r.create("t", 1), values)
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, store, Options{BlockBytes: 8 * blockBytes})
+	topic, c := r.topic("t"), r.env.blocks
+	if read, err := topic.Read(t.Context(), 0, 0, 1, true); err != nil || len(read.Batches) != 1 {
+		t.Fatal(len(read.Batches), err)
+	}
+	c.running.Wait()
+	// Its own, one beside that the answer might have needed, and those that follow.
+	if n := c.blocks.Len(); n < 4 {
+		t.Errorf("%d blocks were loaded", n)
+	}
+}
+
 func TestRecordsThatAreLargerInOnePlaceThanInOthersAreAllRead(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{CommitInterval: time.Second})

@@ -150,7 +150,7 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			read.skip(asked, maxBytes, atLeastOne)
 			return nil
 		}
-		t.env.blocks.prefetch(t.env.store, n, offset, extents)
+		t.env.blocks.prefetch(t.env.store, n, offset, extents, true, min(int64(maxBytes), aheadBytes))
 		for len(extents) > 0 {
 			group := overlapping(extents)
 			extents = extents[len(group):]
@@ -169,6 +169,7 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 					return nil
 				}
 				if read.Bytes+len(b.Data) > maxBytes && !(atLeastOne && len(read.Batches) == 0) {
+					t.readOn(n, offset, read.HighWatermark)
 					return nil
 				}
 				read.Batches = append(read.Batches, b.Data)
@@ -189,9 +190,23 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			return nil
 		}
 		if len(read.Batches) > 0 && read.Bytes >= maxBytes {
+			t.readOn(n, offset, read.HighWatermark)
 			return nil
 		}
 	}
+}
+
+// readOn loads ahead what a reader will ask for next, at offset, while it is at what it has
+// got: that this has been read makes room. Whoever reads on meets the errors.
+func (t *Topic) readOn(n int32, offset, limit int64) {
+	t.mu.Lock()
+	if len(t.index.unresolved) > 0 { // no answer waits for footers that it does not need
+		t.mu.Unlock()
+		return
+	}
+	extents := t.index.from(n, offset, limit, readAhead)
+	t.mu.Unlock()
+	t.env.blocks.prefetch(t.env.store, n, offset, extents, false, aheadBytes)
 }
 
 // overlapping is the head of sorted extents whose offsets are interleaved: one

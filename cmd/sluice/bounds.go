@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"time"
 
 	"sluice/broker"
@@ -46,6 +47,11 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 		// What leaves memory is on a disk of the broker, be it as Parquet: a quarter of a
 		// second of a busy broker is enough for consumers that keep up.
 		b.tail = share(16, 32*mib)
+	}
+	if u.scheme == "file" {
+		// What is rebuilt from files of a directory hides no latency of requests: enough of it
+		// keeps the processors at work.
+		b.blocks = min(b.blocks, max(32*mib, 8*mib*int64(runtime.GOMAXPROCS(0))))
 	}
 	if s.putsPerSecond >= 0 {
 		b.pace.puts = float64(s.putsPerSecond)

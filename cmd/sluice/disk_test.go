@@ -61,6 +61,9 @@ func TestADiskTakesTheTailOutOfMemory(t *testing.T) {
 	}
 	s.cacheDir = t.TempDir()
 	with, files := newBounds(s, inBucket, 0), newBounds(s, inDirectory, 0)
+	if with.blocks < files.blocks || files.blocks < 16<<20 {
+		t.Errorf("%d bytes of blocks beside S3, %d beside files on a disk", with.blocks, files.blocks)
+	}
 	s.cacheDir = "off"
 	if without := newBounds(s, inBucket, 0); with.tail >= without.tail || files.tail != with.tail {
 		t.Errorf("with a disk cache %d bytes, beside files on a disk %d, without %d", with.tail, files.tail, without.tail)
