@@ -103,7 +103,8 @@ type File struct {
 // CommitterOptions tune a Committer. The zero value of a field is its default.
 type CommitterOptions struct {
 	// Interval is the least time between the pools of a table that is written to
-	// all the time; 0 or nil: as soon as the pool before is uploaded.
+	// all the time; 0 or nil: as soon as the pool before is uploaded, or, where
+	// senders are stalled, as soon as they are and one at most is under way.
 	Interval func() time.Duration
 	// Hold is until when no entry may be put, so that another writer's transaction
 	// finds the table as it read it: pools fill up and wait, and so do proposals, but
@@ -505,10 +506,10 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 	}
 	interval := c.options.Interval()
 	if interval <= 0 {
-		if c.uploading() {
-			return time.Hour // its end wakes us
+		if c.isNext(p) {
+			return 0
 		}
-		return 0
+		return time.Hour // the end of an upload or of a log put wakes us
 	}
 	wait := interval - now.Sub(c.closedAt)
 	if wait <= 0 {
@@ -536,6 +537,27 @@ func (c *Committer[T]) untilDue(now time.Time, p *pool[T], closing bool) time.Du
 		wait = min(wait, interval/stalledPart-now.Sub(c.closedAt))
 	}
 	return max(0, wait)
+}
+
+// isNext reports whether a pool is closed now where no interval keeps versions apart.
+// Open loads have a pool uploaded while the one before is logged. Senders with full
+// windows have two under way, half of what they send in each: the next is closed when
+// the answer to one has come back as requests that fill the window again. Closed at the end
+// of the other's upload, which is about when that answer leaves, it would get the
+// few that came before it, and all others would wait for one upload more. c.mu is held.
+func (c *Committer[T]) isNext(p *pool[T]) bool {
+	const most = 2
+	under, windows := 0, true // what is under way, and whether all of its senders were stalled
+	for _, s := range c.sealed {
+		if s.due {
+			under++
+			windows = windows && s.free == 0
+		}
+	}
+	if p.free == 0 && under < most && (len(p.items) > 0 || c.undue()) {
+		return true
+	}
+	return (under == 0 || !windows) && !c.uploading()
 }
 
 // isAnother reports whether a version whose senders are stalled should follow those that

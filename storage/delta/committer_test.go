@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,6 +397,65 @@ func TestWithoutAnIntervalCommitsFollowEachOther(t *testing.T) {
 		l.inOrder(1000)
 		if _, versions := l.count(); versions < 230 || versions > 260 {
 			t.Errorf("%d versions in 1 s of 4 ms uploads, want about 250", versions)
+		}
+	})
+}
+
+func TestWithoutAnIntervalAWindowIsInTwoCommitsAtATime(t *testing.T) {
+	for _, puts := range [][2]time.Duration{{2200, 2200}, {2300, 2100}, {2100, 2300}} { // upload, entry
+		synctest.Test(t, func(t *testing.T) {
+			store := mem.New()
+			l := startLedger(t, store, CommitterOptions{})
+			upload, entry := puts[0]*time.Microsecond, puts[1]*time.Microsecond
+			store.SetFaults(slow(upload, entry))
+			// A client with a window of requests, each of which takes up all records that
+			// wait, of which ten come each millisecond; an answer and the next request take
+			// a fifth of that.
+			const window, step, away = 5, 50 * time.Microsecond, 4
+			var waiting []time.Time
+			var sent [][]time.Time // the records of each request
+			var answered []int     // the requests answered, at each of the last steps
+			var latencies []time.Duration
+			for i, acked := 0, 0; i < 40_000; i++ {
+				for k := 0; i%20 == 0 && k < 10; k++ {
+					waiting = append(waiting, time.Now().Add(-time.Duration(k)*100*time.Microsecond))
+				}
+				n, _ := l.count()
+				if answered = append(answered, n); len(answered) > away {
+					for ; acked < answered[len(answered)-1-away]; acked++ {
+						for _, at := range sent[acked] {
+							latencies = append(latencies, time.Since(at))
+						}
+					}
+				}
+				if len(sent) < acked+window && len(waiting) > 0 {
+					sent, waiting = append(sent, waiting), nil
+					if err := l.Append(len(sent)-1, 100, Sender{ID: 1, Eager: true, Stalled: len(sent) == acked+window}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(step)
+			}
+			l.Close(t.Context())
+			l.inOrder(len(sent))
+			slices.Sort(latencies)
+			if p50 := latencies[len(latencies)/2]; p50 > (upload+entry)*3/2 {
+				t.Errorf("a record is acknowledged after %v at the median, %.2f times what its two puts take (%v, %v)", p50, float64(p50)/float64(upload+entry), upload, entry)
+			}
+		})
+	}
+}
+
+func TestWithoutAnIntervalAWindowOfSeveralFullPoolsIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{PoolBytes: 1 << 20})
+		store.SetFaults(slow(time.Millisecond, 2*time.Millisecond))
+		sent := producer{l, 1, 12, 512 << 10}.run(time.Second) // six pools, nothing left to fill another
+		l.Close(t.Context())
+		l.inOrder(sent)
+		if sent < 3000 {
+			t.Errorf("%d items in 1 s of windows of 12 that take 3 ms each", sent)
 		}
 	})
 }
