@@ -96,14 +96,17 @@ func (t *Topic) pick() []*file {
 	return nil
 }
 
-// compact merges until nothing is left to merge, or the topic ends.
+// compact merges until nothing is left to merge, or the topic ends: then nothing new
+// begins, as nobody would commit it.
 func (t *Topic) compact(rest time.Duration) {
 	for more := true; ; {
 		if rest > 0 {
 			select {
 			case <-time.After(rest):
 			case <-t.env.ctx.Done():
+				more = false
 			case <-t.committer.Done():
+				more = false
 			}
 		}
 		if !more {

@@ -306,3 +306,27 @@ func TestARewritingThatFailsLeavesNothingInTheStore(t *testing.T) {
 		t.Errorf("%d objects, there were %d", n, had)
 	}
 }
+
+// What it makes would never be committed, and stay in the store as an orphan.
+func TestACompactionThatRestsEndsWithItsTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		topic := r.create("t", 1)
+		r.env.rewriting <- struct{}{} // until it is closed
+		for i := range 60 {
+			mustAppend(t, topic, 0, fmt.Sprint("value ", i))
+		}
+		r.Close(t.Context())
+		for range 10 {
+			r = start(t, store, Options{})
+			topic = r.topic("t") // its compaction begins in a while
+			topic.committer.Close(t.Context())
+			time.Sleep(time.Second)
+			if left := unnamed(t, r, "t"); len(left) > 0 {
+				t.Fatal("files that nobody names:", left)
+			}
+			r.Close(t.Context())
+		}
+	})
+}

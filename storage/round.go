@@ -29,6 +29,10 @@ const (
 	roundDeadline = 5 * time.Minute
 	lookAgainMin  = upkeep.SweepSpread
 	lookAgainMax  = 7 * 24 * time.Hour
+	// settleDeadline bounds the wait for files that are being made in the background, and
+	// settlePause is the time between two looks at that.
+	settleDeadline = time.Minute
+	settlePause    = 100 * time.Millisecond
 	// overdue is how long something must have been due before a topic is opened for
 	// it, and how long the table must not have been written to. Whoever leads it looks after
 	// it every few minutes, and must not lose it for this.
@@ -228,6 +232,7 @@ func (ts *Topics) keep(ctx context.Context, name string) error {
 		t.committer.Tend()
 		err = t.committer.Rest(ctx)
 	}
+	t.settle(ctx)
 	if t.given() == given && !t.awaited() {
 		// Who comes this very moment is told that we do not lead it, and comes again.
 		if closed := t.close(ctx); err == nil {
@@ -235,6 +240,30 @@ func (ts *Topics) keep(ctx context.Context, name string) error {
 		}
 	}
 	return err
+}
+
+// settle waits until no files are made of the topic's in the background, settleDeadline at
+// most: who closes it meanwhile leaves them behind, which are orphans, for which the round
+// would open the topic again the next day, and leave others.
+func (t *Topic) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleDeadline)
+	defer cancel()
+	for t.making() {
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return
+		case <-t.committer.Done():
+			return
+		}
+	}
+}
+
+// making reports whether rows of other writers are being adopted, or files merged.
+func (t *Topic) making() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reviewing || len(t.merging) > 0
 }
 
 // given is how many offsets have been given out in all partitions.

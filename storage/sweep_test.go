@@ -295,3 +295,47 @@ func TestATopicMadeAnewThatTheCatalogueMissedIsFound(t *testing.T) {
 		r.Close(t.Context())
 	})
 }
+
+// unnamed lists a topic's data files that its table does not name.
+func unnamed(t *testing.T, r *root, topic string) []string {
+	t.Helper()
+	log := r.env.newLog(topic)
+	page, err := upkeep.ListOld(t.Context(), r.env.store, topic, "", 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := log.Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return upkeep.Unnamed(log, snap, page.Files)
+}
+
+// Else each look would leave an orphan, for which the next one comes the day after, for ever.
+func TestATopicIsNotClosedWhileTheRoundAdoptsItsRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		r := start(t, store, Options{})
+		mustAppend(t, r.open("t", 1), 0, "x")
+		r.Close(t.Context())
+		newEngine(t, store.Handle(), "t").insert(bare("k", "inserted"))
+		orphan(t, store, "t") // what the round comes for
+		slow := store.Handle()
+		slow.SetFaults(func(q mem.Request) mem.Fault {
+			if q.Kind == object.KindGet && strings.Contains(q.Key, "t/data/") {
+				return mem.Fault{Delay: time.Second} // the adoption is under way when the round is done
+			}
+			return mem.Fault{}
+		})
+		r = start(t, slow, Options{})
+		r.gaps = true
+		time.Sleep(2 * 24 * time.Hour)
+		if left := unnamed(t, r, "t"); len(left) > 0 {
+			t.Error("files that nobody names:", left)
+		}
+		if snap, err := r.env.newLog("t").Open(t.Context(), nil); err != nil || snap.Txns[nextOffsetApp(snap.Metadata.ID, 0)].Version != 2 {
+			t.Error("the inserted row is no record", err)
+		}
+		r.Close(t.Context())
+	})
+}
