@@ -194,9 +194,10 @@ type sealed[T any] struct {
 	ready time.Time
 	// settled says that the file is durable, which the entry's put waits for.
 	settled bool
-	// stored is when the file was uploaded, by the store's clock.
-	stored time.Time
-	err    error
+	// sent is when the attempt began that uploaded the file, stored when it was answered, by the
+	// store's clock.
+	sent, stored time.Time
+	err          error
 }
 
 // put is a log put under way.

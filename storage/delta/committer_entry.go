@@ -40,9 +40,11 @@ func (c *Committer[T]) commitReady() {
 }
 
 // late reports whether a pool's file was uploaded so long ago that it may have been taken
-// for an orphan. The store's clock tells what ours do not where the machine stood still.
+// for an orphan. Its age in the store counts from some moment of the request: S3 dates an object by
+// when its upload began, and an answer can be seconds late where there is no time for it. The
+// store's clock tells what ours do not where the machine stood still.
 func (c *Committer[T]) late(s *sealed[T]) bool {
-	return age(s.ready) > MaxUploadAge || c.snap.TooLate(s.stored)
+	return s.add.Path != "" && (age(s.sent) > MaxUploadAge || c.snap.TooLate(s.stored))
 }
 
 // poolsEntry makes the entry that commits pools on top of the snapshot.

@@ -102,6 +102,7 @@ func (c *Committer[T]) upload(s *sealed[T]) {
 	}
 	var stored staged
 	for delay := retryMin; ; delay = min(2*delay, retryMax) {
+		s.sent = time.Now()
 		if stored, err = c.putFile(key, file.Body); err == nil {
 			break
 		}

@@ -254,3 +254,35 @@ func TestAProposalThatComesTooLateIsNotCommitted(t *testing.T) {
 		l.inOrder(1)
 	})
 }
+
+// In the store its age counts from when it was begun, or from any moment after that: until
+// it is deleted as an orphan there is the more time.
+func TestTheAgeOfAFileCountsFromTheBeginningOfItsUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		l := startLedger(t, store, CommitterOptions{})
+		var outage atomic.Bool
+		outage.Store(true)
+		store.SetFaults(func(r mem.Request) mem.Fault {
+			switch {
+			case outage.Load() && r.Kind == object.KindCreate:
+				return mem.Fault{Outcome: mem.Refuse}
+			case strings.Contains(r.Key, "/data/1-"):
+				return mem.Fault{Delay: 10 * time.Second}
+			}
+			return mem.Fault{}
+		})
+		l.append(0, true)
+		time.Sleep(time.Second) // its entry is being put
+		l.append(1, true)
+		time.Sleep(11 * time.Second) // its file is uploaded
+		time.Sleep(MaxUploadAge - 6*time.Second)
+		outage.Store(false)
+		time.Sleep(time.Minute)
+		if n := l.encodings.Load(); n != 3 {
+			t.Error(n, "files of two pools: a file that was begun too long ago is committed")
+		}
+		l.Close(t.Context())
+		l.inOrder(2)
+	})
+}

@@ -23,8 +23,8 @@ import (
 // was OrphanAge (pace.go) old at t and that s does not name, live or as a tombstone. Then f is
 // never committed later:
 //   - Not by whoever leads the table at that moment: an entry names only files whose
-//     upload ended at most ten minutes before its put began (delta.Committer uploads
-//     pools anew and refuses proposals after that), and no put was under way
+//     upload began (a pool's) or ended (a proposal's; a rewriting takes minutes) at most ten
+//     minutes before its put began (delta.Committer uploads pools anew and refuses proposals after that), and no put was under way
 //     (delta.Committer.Current sees to that in a broker; package admin, from outside of one, puts an
 //     entry of its own first, which whoever has one under way must meet).
 //   - Not by a leader before: its next entry meets that of the take-over, and it stops.
