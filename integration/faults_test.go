@@ -30,8 +30,12 @@ var (
 	faultStorm = flag.Duration("faults.storm", 5*time.Second, "the longest storm at the store in TestFaults")
 )
 
-// quickKills is the quick form, at points that come soon.
-const quickKills = 10
+const (
+	// quickKills is the quick form, at points that come soon.
+	quickKills = 10
+	// faultsEnd is more than the end of a run takes, after its last kill.
+	faultsEnd = 4 * time.Minute
+)
 
 // The moments of the write path at which a broker is ended (storage/object/failpoint).
 var (
@@ -148,7 +152,9 @@ type faults struct {
 	among  []string // the points of this run
 	random *rand.Rand
 	killed map[string]int // by point
-	serves []time.Duration
+	// serves are the times from a start to serving, healthy those of them in which the store
+	// met no fault.
+	serves, healthy []time.Duration
 }
 
 func (f *faults) run(t *testing.T, kills int) {
@@ -181,6 +187,10 @@ func (f *faults) run(t *testing.T, kills int) {
 	}
 	order, next := f.random.Perm(len(f.among)), 0
 	for i := range kills {
+		if deadline, ok := t.Deadline(); ok && time.Until(deadline) < faultsEnd {
+			t.Logf("%d kills of %d, as the time is over", i, kills)
+			break // -timeout is a way to say how long
+		}
 		point := "" // any time
 		if i%7 < 6 {
 			point = f.among[order[next%len(order)]]
@@ -253,11 +263,7 @@ func (f *faults) kill(t *testing.T, point string) {
 		}
 		env = []string{fmt.Sprintf("SLUICE_FAILPOINT=%s:%d", point, nth)}
 	}
-	began := time.Now()
-	f.b.process = start(t, "sluice", append(env, f.b.store.env...), f.b.command()...)
-	if f.serving(t) {
-		f.serves = append(f.serves, time.Since(began))
-	}
+	f.start(t, env...)
 	select {
 	case <-f.b.ended:
 		if f.refused() {
@@ -275,6 +281,25 @@ func (f *faults) kill(t *testing.T, point string) {
 		}
 	}
 	f.killed[point]++
+}
+
+// start starts the broker and waits until it serves; false if it ended before that.
+func (f *faults) start(t *testing.T, env ...string) bool {
+	faults := 0
+	if f.proxy != nil {
+		faults = f.proxy.met()
+	}
+	began := time.Now()
+	f.b.process = start(t, "sluice", append(env, f.b.store.env...), f.b.command()...)
+	if !f.serving(t) {
+		return false
+	}
+	took := time.Since(began)
+	f.serves = append(f.serves, took)
+	if f.proxy == nil || f.proxy.met() == faults {
+		f.healthy = append(f.healthy, took)
+	}
+	return true
 }
 
 // refused reports whether the broker has ended since its store did not answer when it
@@ -321,13 +346,24 @@ func (f *faults) report(t *testing.T, acked int64, found map[history.Kind]int) {
 	for _, n := range found {
 		disagreeing += n
 	}
-	serves := latencies(f.serves)
 	t.Logf("%d kills survived, at %d of %d points; %d records acked: %d lost, %d doubled, %d disagreeing", total, len(f.among)-len(missed), len(f.among),
 		acked, lost, doubled, disagreeing-lost-doubled)
-	t.Logf("from the start to serving: p50 %v, max %v (%d starts)", serves.percentile(50).Round(time.Millisecond),
-		serves.percentile(100).Round(time.Millisecond), len(serves))
+	f.reportStarts(t, "", f.serves)
+	if f.proxy != nil {
+		f.reportStarts(t, ", where the store met no fault", f.healthy)
+	}
 	t.Logf("memory %s", f.b.resident())
 	if f.proxy != nil {
 		t.Logf("faults: %s", f.proxy.injected())
 	}
+}
+
+// reportStarts tells how long brokers took until they served.
+func (f *faults) reportStarts(t *testing.T, which string, took []time.Duration) {
+	if len(took) == 0 {
+		return
+	}
+	all := latencies(took)
+	t.Logf("from the start to serving%s: p50 %v, p99 %v, max %v (%d starts)", which, all.percentile(50).Round(time.Millisecond),
+		all.percentile(99).Round(time.Millisecond), all.percentile(100).Round(time.Millisecond), len(all))
 }

@@ -77,10 +77,7 @@ func TestAStoreThatFailsOftenIsLatencyAndNotLoss(t *testing.T) {
 		}
 		f.b.kill()
 		for {
-			started := time.Now()
-			f.b.process = start(t, "sluice", f.b.store.env, f.b.command()...)
-			if f.serving(t) {
-				f.serves = append(f.serves, time.Since(started))
+			if f.start(t) {
 				f.killed["any time"]++
 				break
 			}

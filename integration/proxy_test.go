@@ -151,6 +151,16 @@ func (p *proxy) draw(r *http.Request) (fault string, delay time.Duration, over <
 	return fault, time.Duration(p.random.Int64N(int64(2 * time.Second))), p.over
 }
 
+// met is how many requests have met a fault.
+func (p *proxy) met() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, of := range p.counts {
+		n += of
+	}
+	return n
+}
+
 // injected tells how many faults of each kind there were.
 func (p *proxy) injected() string {
 	p.mu.Lock()
