@@ -22,7 +22,7 @@ type Budget struct {
 }
 
 const (
-	// putsPerVersion is what a version costs: a data file and a log entry.
+	// putsPerVersion is what a version costs at least: a data file and a log entry.
 	putsPerVersion = 2
 	// savedMost is for how long unused puts are saved up. While more than half of that
 	// is saved nobody has to share.
@@ -44,9 +44,10 @@ type share struct {
 	bytes average
 }
 
-// take asks for the puts of one version that carries size bytes. It answers 0 if
-// they are granted, or how long to wait before asking again.
-func (b *Budget) take(s *share, now time.Time, size int) time.Duration {
+// take asks for the puts of one version that carries size bytes in so many data files. It
+// answers 0 if they are granted, or how long to wait before asking again. Files beyond the
+// first are uploaded by then: whoever asks next waits for them.
+func (b *Budget) take(s *share, now time.Time, size, files int) time.Duration {
 	if b == nil {
 		return 0
 	}
@@ -66,6 +67,9 @@ func (b *Budget) take(s *share, now time.Time, size int) time.Duration {
 	}
 	if wait := s.turn.Sub(now); wait > 0 {
 		return wait
+	}
+	if files > 1 {
+		b.next = b.next.Add(time.Duration(float64(files-1) / b.rate * float64(time.Second)))
 	}
 	s.last, s.turn = now, time.Time{}
 	s.bytes.add(now, size)

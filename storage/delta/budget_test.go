@@ -20,7 +20,7 @@ func TestTablesOfABudgetTakeTurns(t *testing.T) {
 	for end := now.Add(20 * time.Second); now.Before(end); {
 		i := slices.IndexFunc(asks, func(at time.Time) bool { return at.Equal(slices.MinFunc(asks, time.Time.Compare)) })
 		now = asks[i]
-		wait := b.take(&shares[i], now, 1000)
+		wait := b.take(&shares[i], now, 1000, 1)
 		if wait == 0 {
 			granted[i] = append(granted[i], now)
 			wait = time.Millisecond
@@ -48,7 +48,7 @@ func TestABudgetOfLessThanAVersionPerSecondIsKept(t *testing.T) {
 	var s share
 	versions := 0
 	for end := now.Add(100 * time.Second); now.Before(end); {
-		wait := b.take(&s, now, 10)
+		wait := b.take(&s, now, 10, 1)
 		if wait == 0 {
 			versions++
 		}
@@ -56,5 +56,23 @@ func TestABudgetOfLessThanAVersionPerSecondIsKept(t *testing.T) {
 	}
 	if versions < 24 || versions > 26 {
 		t.Errorf("%d versions in 100 s of half a put per second, want 25", versions)
+	}
+}
+
+func TestAVersionOfManyFilesCostsAsManyPuts(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	b := NewBudget(100)
+	b.next = now
+	var s share
+	puts := 0
+	for end := now.Add(20 * time.Second); now.Before(end); {
+		wait := b.take(&s, now, 10<<20, 9)
+		if wait == 0 {
+			puts += 9 + 1
+		}
+		now = now.Add(max(wait, time.Millisecond))
+	}
+	if puts < 1900 || puts > 2100 {
+		t.Errorf("%d puts in 20 s of 100 a second", puts)
 	}
 }

@@ -471,7 +471,8 @@ func (c *Committer[T]) closePool(closing bool, held time.Duration) (sleep time.D
 		return idle // a commit will end and wake us
 	}
 	if wait <= 0 {
-		if d := c.options.Budget.take(&c.share, now, p.bytes); d > 0 && !closing {
+		size, files := c.version(p)
+		if d := c.options.Budget.take(&c.share, now, size, files); d > 0 && !closing {
 			wait = d
 		}
 	}
@@ -493,6 +494,21 @@ func (c *Committer[T]) closePool(closing bool, held time.Duration) (sleep time.D
 	}
 	c.wanted = true
 	return idle
+}
+
+// version answers what is to be in the next version: what is filling, and the closed
+// pools that wait for their time. c.mu is held.
+func (c *Committer[T]) version(p *pool[T]) (bytes, files int) {
+	if len(p.items) > 0 {
+		bytes, files = p.bytes, 1
+	}
+	for _, s := range c.sealed {
+		if !s.due {
+			bytes += s.bytes
+			files++
+		}
+	}
+	return bytes, files
 }
 
 // undue reports whether the newest closed pool waits for its time.
@@ -567,12 +583,11 @@ func (c *Committer[T]) isNext(p *pool[T]) bool {
 // senders may be stalled only because of what is under way: when that is answered they
 // send the rest of what would have been one pool. c.mu is held.
 func (c *Committer[T]) isAnother(p *pool[T]) bool {
-	bytes, under := p.bytes, 0
+	bytes, _ := c.version(p)
+	under := 0
 	for _, s := range c.sealed {
 		if s.due {
 			under += s.bytes
-		} else {
-			bytes += s.bytes
 		}
 	}
 	return bytes >= worthAVersion && 2*bytes >= under && (bytes >= worthAnUpload || !c.uploading())
