@@ -166,12 +166,11 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 	if limit := s.MessageTimestampAfterMaxMs; limit < record.MaxTimestamp-ms {
 		rules.Latest = ms + limit
 	}
-	d := record.GetDecompressor()
-	defer d.Release()
-	checked, err := e.check(records, rules, d)
+	checked, d, err := e.check(records, rules)
 	if err != nil {
 		return nil, nil, 0, err
 	}
+	defer d.Release()
 	batch = checked.Batch
 	switch {
 	case s.LogAppendTime:
@@ -215,22 +214,35 @@ func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *pack
 }
 
 // check is record.Check in its turn. A compressed batch is first taken for a small one: those
-// that unfold to much take turns of their own, and hold up no others.
-func (e *env) check(records []byte, rules record.Rules, d *record.Decompressor) (record.Checked, error) {
+// that unfold to much take turns of their own, and hold up no others. The caller releases
+// the Decompressor, which has the batch's records, if there is no error.
+func (e *env) check(records []byte, rules record.Rules) (record.Checked, *record.Decompressor, error) {
 	if b, _, err := record.Next(records); err != nil || b.Attributes().Codec() == record.None {
-		return record.Check(records, rules, d)
+		return checkIn(nil, records, rules)
 	}
 	small := rules
 	small.MaxBody = min(rules.MaxBody, smallBody)
-	e.checks <- struct{}{}
-	checked, err := record.Check(records, small, d)
-	<-e.checks
+	checked, d, err := checkIn(e.checks, records, small)
 	if small.MaxBody == rules.MaxBody || !errors.Is(err, record.ErrTooLarge) || len(records) > rules.MaxBytes {
-		return checked, err
+		return checked, d, err
 	}
-	e.bulk <- struct{}{}
-	defer func() { <-e.bulk }()
-	return record.Check(records, rules, d)
+	return checkIn(e.bulk, records, rules)
+}
+
+// checkIn checks while it has a turn, if there are turns. Nobody holds what was decompressed
+// while waiting for one: of forty connections that send bombs, two have memory for them.
+func checkIn(turns chan struct{}, records []byte, rules record.Rules) (record.Checked, *record.Decompressor, error) {
+	if turns != nil {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+	}
+	d := record.GetDecompressor()
+	checked, err := record.Check(records, rules, d)
+	if err != nil {
+		d.Release()
+		return record.Checked{}, nil, err
+	}
+	return checked, d, nil
 }
 
 // maxBody is what the records of one batch may decompress to, in bytes: less where

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,38 @@ func TestASmallBatchWaitsForNoBomb(t *testing.T) {
 		}
 		if a := <-large; a.Err != nil {
 			t.Fatal(a.Err)
+		}
+	})
+}
+
+func TestBombsThatWaitForTheirTurnHaveNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bombs = 60
+		r := start(t, mem.New(), Options{})
+		topic := r.create("t", 1)
+		var b record.Builder
+		b.Reset(nil, record.Params{Codec: record.LZ4})
+		b.Append(0, time.Now().UnixMilli(), nil, make([]byte, 2*smallBody), record.Headers{})
+		batch := b.Finish()
+		for range cap(r.env.bulk) { // all are taken
+			r.env.bulk <- struct{}{}
+		}
+		before := heap()
+		answers := make(chan Appended, bombs)
+		for range bombs {
+			go func() { answers <- await(t, topic.Append(0, slices.Clone(batch), eager)) }()
+		}
+		synctest.Wait()
+		if now := heap(); now > before+8*smallBody {
+			t.Errorf("%d bombs that wait hold %d KiB", bombs, (now-before)>>10)
+		}
+		for range cap(r.env.bulk) {
+			<-r.env.bulk
+		}
+		for range bombs {
+			if a := <-answers; a.Err != nil {
+				t.Fatal(a.Err)
+			}
 		}
 	})
 }
