@@ -160,6 +160,42 @@ func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
 	l.check(t)
 }
 
+// A kernel that meets an error of the disk leaves the file system readable.
+func TestAReadOnlyFileSystemIsLatencyAndNotLoss(t *testing.T) {
+	s := tmpfs(t, "64m")
+	elsewhere(t, filepath.Join(s.url, "_sluice", "lock"))
+	b := startSluice(t, s)
+	l := startLoad(t, b, "readonly")
+	l.progress(1500)
+	disk := filepath.Dir(s.url)
+	remount := func(flags uintptr) {
+		t.Helper()
+		eventually(t, func() (string, bool) { // it is busy while a file is written
+			err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT|flags, "")
+			return fmt.Sprintf("the file system is not remounted: %v", err), err == nil
+		})
+	}
+	remount(syscall.MS_RDONLY)
+	time.Sleep(3 * time.Second)
+	acked := l.acks.Load()
+	time.Sleep(time.Second)
+	if now := l.acks.Load(); now != acked {
+		t.Errorf("%d records were acked on a read-only file system", now-acked)
+	}
+	whole(t, b, l.topic) // readers go on
+	remount(0)
+	began := time.Now()
+	l.progress(1)
+	if first := time.Since(began); first > recovery {
+		t.Errorf("the first ack came %v after it could be written again", first)
+	} else {
+		t.Logf("first ack %v after it could be written again", first.Round(time.Millisecond))
+	}
+	l.progress(500)
+	l.finish(t)
+	l.check(t)
+}
+
 // tmpfs is a directory on a file system of its own of a size. Mounting one takes root.
 func tmpfs(t *testing.T, size string) store {
 	t.Helper()
@@ -176,6 +212,30 @@ func tmpfs(t *testing.T, size string) store {
 		}
 	})
 	return store{name: "small directory", url: filepath.Join(dir, "store")}
+}
+
+// elsewhere puts a file onto another file system: a broker has its lock open for as long as it
+// lives, and a file system of which a file is open for writing can not be made
+// read-only by a user.
+func elsewhere(t *testing.T, path string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), filepath.Base(path))
+	for _, f := range []string{file, path} {
+		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount(file, path, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("no file can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // fill takes all space that is left with a file.
