@@ -136,12 +136,7 @@ func TestAFullDiskIsLatencyAndNotLoss(t *testing.T) {
 	for round := range rounds {
 		fill(t, filler)
 		before := l.acks.Load()
-		time.Sleep(3 * time.Second)
-		full := l.acks.Load()
-		time.Sleep(time.Second)
-		if now := l.acks.Load(); now != full {
-			t.Errorf("%d records were acked on a full disk", now-full)
-		}
+		full := l.stands(t, "on a full disk")
 		whole(t, b, l.topic) // readers go on
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
@@ -176,12 +171,7 @@ func TestAReadOnlyFileSystemIsLatencyAndNotLoss(t *testing.T) {
 		})
 	}
 	remount(syscall.MS_RDONLY)
-	time.Sleep(3 * time.Second)
-	acked := l.acks.Load()
-	time.Sleep(time.Second)
-	if now := l.acks.Load(); now != acked {
-		t.Errorf("%d records were acked on a read-only file system", now-acked)
-	}
+	l.stands(t, "on a read-only file system")
 	whole(t, b, l.topic) // readers go on
 	remount(0)
 	began := time.Now()
@@ -194,6 +184,19 @@ func TestAReadOnlyFileSystemIsLatencyAndNotLoss(t *testing.T) {
 	l.progress(500)
 	l.finish(t)
 	l.check(t)
+}
+
+// stands makes sure that nothing is acked any more, once what was under way has had its time. It
+// answers how many records were.
+func (l *load) stands(t *testing.T, where string) int64 {
+	t.Helper()
+	time.Sleep(3 * time.Second)
+	acked := l.acks.Load()
+	time.Sleep(time.Second)
+	if now := l.acks.Load(); now != acked {
+		t.Errorf("%d records were acked %s", now-acked, where)
+	}
+	return acked
 }
 
 // tmpfs is a directory on a file system of its own of a size. Mounting one takes root.
