@@ -432,15 +432,25 @@ func (t *Table[K, R]) Version() int64 {
 	return t.version
 }
 
-// Close commits what is pending, within ctx, and stops.
+// Close commits what is pending, within ctx, and stops. That another writer has taken the table
+// over before is no error of Close.
 func (t *Table[K, R]) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
 	committer := t.lead.committer
 	t.mu.Unlock()
 	t.cancel()
+	lost := false
+	select {
+	case <-committer.Done(): // it has been said, to who waited and to the log
+		lost = true
+	default:
+	}
 	err := committer.Close(ctx)
 	t.group.Wait()
+	if lost {
+		return nil
+	}
 	return err
 }
 

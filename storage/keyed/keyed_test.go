@@ -141,6 +141,21 @@ func TestATableThatIsTakenBackKnowsWhatTheOtherBrokerDeleted(t *testing.T) {
 	})
 }
 
+func TestATableThatWasTakenByAnotherBrokerIsClosedWithoutAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		a := open(t, store)
+		b := open(t, store.Handle())
+		b.put(t, "x", 1)
+		if err := a.Put(testRow{Key: "z"}).Get(t.Context()); !errors.Is(err, delta.ErrFenced) {
+			t.Fatal(err)
+		}
+		if err := a.Close(t.Context()); err != nil {
+			t.Error("who asked was told, and nobody waits:", err)
+		}
+	})
+}
+
 func TestChangesThatWaitForTheTableKeepTheirOrder(t *testing.T) {
 	for range 10 { // goroutines would have to be lucky each time
 		synctest.Test(t, func(t *testing.T) {
