@@ -64,7 +64,7 @@ func Open(path string) (*Store, error) {
 	s := &Store{path: abs, root: root, durable: map[string]fs.FileInfo{}, staged: map[string]*staged{}}
 	// One write shows here, rather than at the first record, that we may write,
 	// and tells the file system's time.
-	f, tmp, now, err := s.writeTemp(context.Background(), nil)
+	f, tmp, now, err := s.writeTemp(context.Background(), nil, writePart)
 	if err == nil {
 		err = syncClose(f)
 		s.discard(tmp)

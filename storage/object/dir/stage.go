@@ -32,7 +32,7 @@ func (s *Store) Stage(ctx context.Context, key string, body []byte) (time.Time, 
 		now, err := s.Put(ctx, key, body) // a repeat, while the first is under way or has failed
 		return now, nil, err
 	}
-	f, tmp, now, err := s.writeTemp(ctx, body)
+	f, tmp, now, err := s.writeTemp(ctx, body, len(body))
 	if err != nil {
 		s.settle(key, st, nil) // nothing to wait for
 		return time.Now(), nil, fmt.Errorf("stage %s: %w", key, denied(err))
