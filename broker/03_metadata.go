@@ -40,11 +40,11 @@ func (b *Broker) metadata(ctx context.Context, r *request) (kmsg.Response, error
 
 	switch {
 	case req.Topics == nil, req.Version == 0 && len(req.Topics) == 0:
-		all := b.topics.All()
-		if err := b.expect(ctx, r, metadataBytes(all)); err != nil {
+		if err := b.expect(ctx, r, metadataBytes(b.topics.Totals())); err != nil {
 			return nil, err
 		}
 		defer b.turn(r)()
+		all := b.topics.All()
 		resp.Topics = make([]kmsg.MetadataResponseTopic, len(all))
 		for i := range all {
 			resp.Topics[i] = b.described(all[i])
@@ -89,12 +89,10 @@ func illegalMetadata(req *kmsg.MetadataRequest) bool {
 	return false
 }
 
-// metadataBytes is about what the topics take in an answer.
-func metadataBytes(topics []storage.TopicInfo) (n int) {
-	for i := range topics {
-		n += topicAnswer + partitionAnswer*int(topics[i].Partitions)
-	}
-	return n
+// metadataBytes is about what so many topics with so many partitions take in an answer, and
+// in the list that it is made from.
+func metadataBytes(topics, partitions int) int {
+	return topicAnswer*topics + partitionAnswer*partitions
 }
 
 // eachTopicOnce leaves each topic that a request asks for there once, in order, before
@@ -116,9 +114,9 @@ func eachTopicOnce(req *kmsg.MetadataRequest) {
 	})
 }
 
-// named are the topics that a request asks for, with those that may be made for it.
-func (b *Broker) named(req *kmsg.MetadataRequest) []storage.TopicInfo {
-	all := make([]storage.TopicInfo, 0, len(req.Topics))
+// named counts the topics that a request asks for and their partitions, with those that may
+// be made for it.
+func (b *Broker) named(req *kmsg.MetadataRequest) (topics, partitions int) {
 	for i := range req.Topics {
 		info, ok := storage.TopicInfo{}, false
 		if t := &req.Topics[i]; t.TopicID != [16]byte{} {
@@ -129,9 +127,9 @@ func (b *Broker) named(req *kmsg.MetadataRequest) []storage.TopicInfo {
 		if !ok {
 			info.Partitions = b.config.NumPartitions
 		}
-		all = append(all, info)
+		partitions += int(info.Partitions)
 	}
-	return all
+	return len(req.Topics), partitions
 }
 
 // learnEpochs makes the leader epochs known of the topics that a request names, if that is

@@ -35,7 +35,7 @@ func (b *Broker) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 
-	if err := b.expect(ctx, r, b.allOffsetsBytes(req)); err != nil {
+	if err := b.expect(ctx, r, b.committedBytes(req)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
@@ -123,20 +123,39 @@ func (b *Broker) fetchOffsets(ctx context.Context, req *kmsg.OffsetFetchRequestG
 	return answer
 }
 
-// allOffsetsBytes is about what the answer takes where a request asks for all offsets of
-// groups, apart from their metadata; see bulk.
-func (b *Broker) allOffsetsBytes(req *kmsg.OffsetFetchRequest) (n int) {
+// committedBytes is about what the answer takes. It is known before the answer is made: one
+// that had to wait for the memory of its metadata only then would hold all the rest meanwhile.
+func (b *Broker) committedBytes(req *kmsg.OffsetFetchRequest) (n int) {
 	if req.Version < 8 {
-		if req.Topics == nil {
-			n = b.offsets.Count(req.Group)
+		n = b.groupBytes(req.Group, req.Topics == nil)
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			n += topicAnswer + partitionAnswer*len(t.Partitions) + b.offsets.SizeOf(req.Group, t.Topic, t.Partitions)
 		}
 	}
 	for i := range req.Groups {
-		if req.Groups[i].Topics == nil {
-			n += b.offsets.Count(req.Groups[i].Group)
+		g := &req.Groups[i]
+		n += b.groupBytes(g.Group, g.Topics == nil)
+		for j := range g.Topics {
+			t := &g.Topics[j]
+			name := t.Topic
+			if info, err := b.requestedTopic(req.Version >= 10, t.Topic, t.TopicID); err == nil {
+				name = info.Name
+			}
+			n += topicAnswer + partitionAnswer*len(t.Partitions) + b.offsets.SizeOf(g.Group, name, t.Partitions)
 		}
 	}
-	return 2 * partitionAnswer * n // the list of them, and the answer
+	return n
+}
+
+// groupBytes is what a group takes in the answer: all of its offsets and the list of them, or
+// nothing but its name.
+func (b *Broker) groupBytes(group string, all bool) int {
+	if !all {
+		return topicAnswer / 4
+	}
+	count, metadata := b.offsets.Size(group)
+	return 2*partitionAnswer*count + metadata
 }
 
 // allOffsets are all offsets that a group has committed for topics that still are,
@@ -168,7 +187,7 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 
 func committedOffset(o offsets.Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
 	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, &o.Metadata
+	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, kmsg.StringPtr(o.Metadata)
 	return p
 }
 

@@ -181,11 +181,8 @@ type partitionRoom struct {
 // partitionRoom counts what the cluster has room for. Two requests at the same
 // time may both use it: the bound is there for absurd numbers, not for exact ones.
 func (b *Broker) partitionRoom() *partitionRoom {
-	var used int64
-	for _, t := range b.topics.All() {
-		used += int64(t.Partitions)
-	}
-	free := max(int64(b.maxPartitions())-used, 0)
+	_, used := b.topics.Totals()
+	free := max(int64(b.maxPartitions())-int64(used), 0)
 	return &partitionRoom{request: maxPartitionsPerRequest, cluster: int32(free)}
 }
 

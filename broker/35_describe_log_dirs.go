@@ -24,12 +24,11 @@ func (b *Broker) describeLogDirs(ctx context.Context, r *request) (kmsg.Response
 	dir.Dir = b.logDir()
 	dir.TotalBytes, dir.UsableBytes = -1, -1
 	if req.Topics == nil {
-		all := b.topics.All()
-		if err := b.expect(ctx, r, metadataBytes(all)/2); err != nil {
+		if err := b.expect(ctx, r, metadataBytes(b.topics.Totals())/2); err != nil {
 			return nil, err
 		}
 		defer b.turn(r)()
-		for _, info := range all {
+		for _, info := range b.topics.All() {
 			topic, _ := b.topics.OpenTopic(info.Name)
 			dir.Topics = append(dir.Topics, describeLogDirsTopic(info, topic, nil))
 		}

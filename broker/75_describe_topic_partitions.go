@@ -22,6 +22,18 @@ func (b *Broker) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
 
+	room := max(min(req.ResponsePartitionLimit, maxDescribedPartitions), 1)
+	topics, partitions := len(req.Topics), 0
+	for _, t := range req.Topics {
+		partitions += int(b.partitionsOf(t.Topic))
+	}
+	if topics == 0 {
+		topics, partitions = b.topics.Totals()
+	}
+	if err := b.expect(ctx, r, metadataBytes(topics, min(partitions, int(room)))); err != nil {
+		return nil, err
+	}
+	defer b.turn(r)()
 	names, err := b.describedNames(req)
 	if err != nil {
 		// There is no error of the whole response: each topic gets it.
@@ -34,17 +46,6 @@ func (b *Broker) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 		return resp, nil
 	}
 
-	room := max(min(req.ResponsePartitionLimit, maxDescribedPartitions), 1)
-	n, left := 0, int(room)
-	for i := 0; i < len(names) && left > 0; i++ {
-		partitions := min(left, int(b.partitionsOf(names[i])))
-		n += topicAnswer + partitionAnswer*partitions
-		left -= partitions
-	}
-	if err := b.expect(ctx, r, n); err != nil {
-		return nil, err
-	}
-	defer b.turn(r)()
 	for _, name := range names {
 		first := int32(0)
 		if req.Cursor != nil && req.Cursor.Topic == name {

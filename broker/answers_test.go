@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,6 +107,66 @@ func TestASmallAnswerWaitsForNoMemory(t *testing.T) {
 			t.Errorf("answered after %s", took)
 		}
 	})
+}
+
+// Thousands may wait, and what each holds of its answer meanwhile is in no budget.
+func TestWhoWaitsForTheMemoryOfAnAnswerHasNoneOfItYet(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		for i := range 400 {
+			w.wide(fmt.Sprint("t-", i), 3)
+		}
+		dirs := kmsg.NewPtrDescribeLogDirsRequest()
+		dirs.Version = 4
+		fetch := kmsg.NewPtrOffsetFetchRequest()
+		fetch.Version, fetch.Group = 7, "g"
+		topic := kmsg.NewOffsetFetchRequestTopic()
+		topic.Topic, topic.Partitions = "t-0", slices.Repeat([]int32{1}, 400)
+		fetch.Topics = append(fetch.Topics, topic)
+		commit := kmsg.NewPtrOffsetCommitRequest()
+		commit.Version, commit.Group = 8, "g"
+		offset := kmsg.NewOffsetCommitRequestTopicPartition()
+		offset.Partition, offset.Metadata = 1, kmsg.StringPtr(strings.Repeat("m", 4000))
+		commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: "t-0", Partitions: []kmsg.OffsetCommitRequestTopicPartition{offset}})
+		committed := kmsg.NewPtrOffsetCommitResponse()
+		committed.Version = 8
+		w.ask(w.peer(), commit, committed)
+		for _, req := range []kmsg.Request{allMetadata(), dirs, kmsg.NewPtrDescribeTopicPartitionsRequest(), fetch} {
+			const crowd = 50
+			var peers []*peer
+			for range crowd {
+				peers = append(peers, w.peer())
+			}
+			all, err := w.broker.answerMemory.acquire(w.ctx(), w.broker.config.AnswerMemory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := inUse()
+			for _, p := range peers {
+				p.send(1, req)
+			}
+			after := inUse()
+			if waiting := w.broker.answerMemory.waiting.Load(); waiting != crowd {
+				t.Errorf("%s: %d wait for memory", kmsg.NameForKey(req.Key()), waiting)
+			}
+			if each := (after - before) / crowd; each > 8<<10 {
+				t.Errorf("%s: each of them holds %d bytes", kmsg.NameForKey(req.Key()), each)
+			}
+			for _, p := range peers {
+				p.hangUp()
+			}
+			all.release()
+			synctest.Wait()
+		}
+	})
+}
+
+// inUse is how many bytes of memory are in use once everything waits.
+func inUse() int64 {
+	synctest.Wait()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // What a handler expects its answer to take must not be less than what it takes to send.

@@ -218,15 +218,11 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(g.limit, float64(g.broker.answerMemory.limit), "answers")
 	gauge(g.limit, float64(g.broker.otherMemory.limit), "other")
 
-	all := g.broker.topics.All()
-	partitions := 0
-	for i := range all {
-		partitions += int(all[i].Partitions)
-	}
-	gauge(g.topics, float64(len(all)))
+	topics, partitions := g.broker.topics.Totals()
+	gauge(g.topics, float64(topics))
 	gauge(g.partitions, float64(partitions))
 
-	series := 0
+	series, all := 0, g.broker.topics.All()
 	for i := range all {
 		if series == maxTopicSeries {
 			break

@@ -263,11 +263,26 @@ func (o *Offsets) Group(group string) []Offset {
 	return all
 }
 
-// Count is how many committed offsets Group lists.
-func (o *Offsets) Count(group string) int {
+// Size is how many committed offsets Group lists, and the bytes of their metadata.
+func (o *Offsets) Size(group string) (count, metadata int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.offsets[group])
+	for _, offset := range o.offsets[group] {
+		metadata += len(offset.Metadata)
+	}
+	return len(o.offsets[group]), metadata
+}
+
+// SizeOf is how many bytes the metadata have that a group committed for partitions of a
+// topic, each as often as it is named.
+func (o *Offsets) SizeOf(group, topic string, partitions []int32) (metadata int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	of := o.offsets[group]
+	for _, partition := range partitions {
+		metadata += len(of[key{group, topic, partition}].Metadata)
+	}
+	return metadata
 }
 
 // Groups lists the names of all groups that have offsets, sorted.

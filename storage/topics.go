@@ -232,6 +232,16 @@ func (ts *Topics) All() []TopicInfo {
 	return all
 }
 
+// Totals is how many topics All lists, and how many partitions they have.
+func (ts *Topics) Totals() (topics, partitions int) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, info := range ts.infos {
+		partitions += int(info.Partitions)
+	}
+	return len(ts.infos), partitions
+}
+
 // current is the catalogue's info with what only an open topic knows; ts.mu is held.
 func (ts *Topics) current(name string) TopicInfo {
 	info := ts.infos[name]
