@@ -208,7 +208,7 @@ func (r *results) floor() string {
 		return ""
 	}
 	data, log, ack := ms(n.Result.Usage.DataPut), ms(n.Result.Usage.LogPut), ms(n.Result.Ack.P50)
-	return fmt.Sprintf("At 10,000/s with `sluice.commit.interval.ms=0` and no linger a data file's put took %s at the median, a log entry's %s, and an ack %s: %s their sum.\n",
+	return fmt.Sprintf("At 10,000/s with `sluice.commit.interval.ms=0` and a client without linger or bound of requests in flight a data file's put took %s at the median, a log entry's %s, and an ack %s: %s their sum.\n",
 		milliseconds(data), milliseconds(log), milliseconds(ack), ratio(ack, data+log))
 }
 
