@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"sluice/integration/setup"
@@ -84,9 +85,31 @@ func field(path, name string) string {
 
 // fsync is the median of some appends to a file with fsync.
 func fsync(dir string) time.Duration {
+	took := fsyncs(dir)
+	if len(took) == 0 {
+		return 0
+	}
+	return took[len(took)/2]
+}
+
+// settle waits, for some seconds at most, until the disk has done with what was deleted: where
+// it is told of deleted bytes at once (the mount option discard), a sync right after gigabytes
+// of them takes up to 0.3 s, which would be the next load's p99.
+func settle(dir string) {
+	syscall.Sync()
+	for range 10 {
+		time.Sleep(time.Second)
+		if took := fsyncs(dir); len(took) == 0 || took[len(took)-1] < 10*time.Millisecond {
+			return
+		}
+	}
+}
+
+// fsyncs are the times that some appends to a file with fsync took, sorted; none if one failed.
+func fsyncs(dir string) []time.Duration {
 	f, err := os.CreateTemp(dir, "fsync-")
 	if err != nil {
-		return 0
+		return nil
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
@@ -94,13 +117,13 @@ func fsync(dir string) time.Duration {
 	for block := make([]byte, 4096); len(took) < 101; {
 		began := time.Now()
 		if _, err := f.Write(block); err != nil {
-			return 0
+			return nil
 		}
 		if err := f.Sync(); err != nil {
-			return 0
+			return nil
 		}
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	return took[len(took)/2]
+	return took
 }

@@ -163,6 +163,7 @@ func (o *options) bed(ctx context.Context, w *workshop, g group, b bed, loads []
 		w.held.hold(dir)
 		_ = os.RemoveAll(dir)
 		w.held.empty()
+		settle(scratch)
 	}()
 	broker, err := b.start(ctx, w, dir)
 	if err != nil {
@@ -173,6 +174,7 @@ func (o *options) bed(ctx context.Context, w *workshop, g group, b bed, loads []
 		w.held.hold(dir)
 		w.drop(ctx, broker, topic)
 		w.held.empty()
+		settle(scratch)
 	}
 	if g.warm {
 		for _, s := range warmUp {
