@@ -162,7 +162,7 @@ func (e *engine) rewrite(operation string, change func([]tableRow) []tableRow) (
 func (e *engine) delete(which func(offset int64) bool) {
 	e.t.Helper()
 	e.rewrite("DELETE", func(rows []tableRow) []tableRow {
-		return slices.DeleteFunc(rows, func(r tableRow) bool { return which(*r.Offset) })
+		return slices.DeleteFunc(rows, func(r tableRow) bool { return r.Offset != nil && which(*r.Offset) })
 	})
 }
 

@@ -38,10 +38,16 @@ func (t *Topic) noteStale(e *delta.Entry, before map[string]*delta.Add, pending 
 	if len(e.Adds) == 0 {
 		return
 	}
-	gone, moved, waiting, changes := 0, 0, 0, false
+	gone, moved, waiting, changes, again := 0, 0, 0, false, false
+	s := stale{}
 	for i := range e.Removes {
 		name := delta.FileName(e.Removes[i].Path)
 		changes = changes || e.Removes[i].DataChange
+		if of, ok := t.index.stale[name]; ok && before[name] != nil {
+			// It was rewritten once more before what it has twice was taken out.
+			again, s.inserts, s.unclear = true, s.inserts || of.inserts, s.unclear || of.unclear
+			continue
+		}
 		switch {
 		case before[name] == nil && t.moved[name]:
 			gone++
@@ -52,14 +58,16 @@ func (t *Topic) noteStale(e *delta.Entry, before map[string]*delta.Add, pending 
 			waiting++
 		}
 	}
-	if gone == 0 {
+	if gone == 0 && !again {
 		return
 	}
 	for i := range e.Adds {
 		changes = changes || e.Adds[i].DataChange
 	}
-	// MERGE brings rows of its own.
-	s := stale{inserts: moved > 0, unclear: moved > 0 && (waiting > 0 || changes)}
+	// MERGE brings rows of its own, DELETE keeps some of those that were there.
+	changes = changes && (e.Info == nil || e.Info.Operation != "DELETE")
+	s.inserts = s.inserts || moved > 0
+	s.unclear = s.unclear || s.inserts && (waiting > 0 || changes)
 	t.env.log.Warn("another writer's rewriting overlooked that files had left the table; what it has twice is taken out again",
 		"topic", t.name, "version", e.Version, "files", gone)
 	if s.unclear {
