@@ -525,26 +525,38 @@ func TestWhatARewritingHasTwiceIsTakenOutAgain(t *testing.T) {
 }
 
 func TestWhatIsRewrittenOnceMoreBeforeItsCopiesAreTakenOutHasThemStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := mem.New()
-		r := start(t, store, Options{TailBytes: 1})
-		r.damaged = true // the log tells of a file that is removed twice
-		topic := r.open("t", 1)
-		numbers(t, topic, 0, 5)
-		e := newEngine(t, store.Handle(), "t")
-		e.insert(bare("k", "a"), bare("l", "b"))
-		optimize := e.optimizeLater()
-		look(t, topic)
-		highs(t, topic, 7)
-		optimize()
-		e.delete(func(offset int64) bool { return offset == 0 })
-		look(t, topic)
-		time.Sleep(time.Minute)
-		highs(t, topic, 7)
-		if got := agree(t, topic, e); len(got) != 6 || got["a"] != 1 || got["b"] != 1 {
-			t.Error(got)
-		}
-	})
+	for _, when := range []string{"while the broker runs", "while none runs"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := mem.New()
+				r := start(t, store, Options{TailBytes: 1})
+				r.damaged = true // the log tells of a file that is removed twice
+				topic := r.open("t", 1)
+				numbers(t, topic, 0, 5)
+				e := newEngine(t, store.Handle(), "t")
+				e.insert(bare("k", "a"), bare("l", "b"))
+				optimize := e.optimizeLater()
+				look(t, topic)
+				highs(t, topic, 7)
+				if when == "while none runs" {
+					r.Close(t.Context())
+				}
+				optimize()
+				e.delete(func(offset int64) bool { return offset == 0 })
+				if when == "while none runs" {
+					r = start(t, store, Options{TailBytes: 1})
+					r.damaged = true
+					topic = r.topic("t")
+				}
+				look(t, topic)
+				time.Sleep(time.Minute)
+				highs(t, topic, 7)
+				if got := agree(t, topic, e); len(got) != 6 || got["a"] != 1 || got["b"] != 1 {
+					t.Error(got)
+				}
+			})
+		})
+	}
 }
 
 func TestWhatTwoRewritingsHaveIsDeliveredOnce(t *testing.T) {

@@ -104,10 +104,23 @@ func (t *Topic) findStale(ctx context.Context, snap *delta.Snapshot, tail []*del
 	gone := map[string]bool{}
 	adds := map[string]*delta.Add{}
 	pending := func(name string) bool { return adds[name] != nil && mayInsert(adds[name]) }
+	ours := func(e *delta.Entry) bool { return e.Info != nil && e.Info.Operation == operationAdopt }
+	anew := map[string]bool{} // the files that were made anew, without what they had twice
 	for _, e := range tail {
-		twice := slices.ContainsFunc(e.Removes, func(r delta.Remove) bool { return gone[delta.FileName(r.Path)] })
-		live := slices.ContainsFunc(e.Adds, func(a delta.Add) bool { return snap.Files[delta.FileName(a.Path)] != nil })
-		if twice && live { // otherwise it is sound, or has been made anew since
+		for i := range e.Removes {
+			if ours(e) {
+				anew[delta.FileName(e.Removes[i].Path)] = true
+			}
+		}
+	}
+	for _, e := range tail {
+		twice := slices.ContainsFunc(e.Removes, func(r delta.Remove) bool {
+			name := delta.FileName(r.Path)
+			_, stale := t.index.stale[name]
+			return gone[name] || stale
+		})
+		left := slices.ContainsFunc(e.Adds, func(a delta.Add) bool { return !anew[delta.FileName(a.Path)] })
+		if twice && left && !ours(e) { // otherwise it is sound, or has been made anew since
 			before, err := t.log.OpenAt(ctx, e.Version-1)
 			switch {
 			case err == nil:
