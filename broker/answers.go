@@ -39,13 +39,13 @@ const (
 var errUnread = errors.New("an answer was not taken while others waited for its memory")
 
 // expect takes n bytes for the answer to r, which is about to be made. It waits for
-// them, first come first served; the error is that the client is gone.
+// them; the error is that the client is gone.
 func (b *Broker) expect(ctx context.Context, r *request, n int) (err error) {
 	if n <= smallAnswer {
 		return nil
 	}
 	r.answer.release() // nobody waits for more of a budget while holding some
-	r.answer, err = b.answerMemory.acquire(ctx, int64(n))
+	r.answer, err = b.answerMemory.acquire(ctx, r.clientHost, int64(n))
 	return err
 }
 

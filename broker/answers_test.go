@@ -93,7 +93,7 @@ func TestAnAnswerIsWaitedForWhileThereIsMemory(t *testing.T) {
 
 func TestASmallAnswerWaitsForNoMemory(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		all, err := w.broker.answerMemory.acquire(w.ctx(), w.broker.config.AnswerMemory)
+		all, err := w.broker.answerMemory.acquire(w.ctx(), "test", w.broker.config.AnswerMemory)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestWhoWaitsForTheMemoryOfAnAnswerHasNoneOfItYet(t *testing.T) {
 			for range crowd {
 				peers = append(peers, w.peer())
 			}
-			all, err := w.broker.answerMemory.acquire(w.ctx(), w.broker.config.AnswerMemory)
+			all, err := w.broker.answerMemory.acquire(w.ctx(), "test", w.broker.config.AnswerMemory)
 			if err != nil {
 				t.Fatal(err)
 			}

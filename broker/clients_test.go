@@ -421,7 +421,7 @@ func TestFetchMemoryMakesAnswersSmallAndNoneWait(t *testing.T) {
 		if first < 250<<10 || first > 300<<10 || used() != 0 {
 			t.Errorf("the answer has %d bytes, %d are still held", first, used())
 		}
-		all, _ := w.broker.answerMemory.acquire(w.ctx(), 300<<10)
+		all, _ := w.broker.answerMemory.acquire(w.ctx(), "test", 300<<10)
 		if n := len(w.fetch("t", 0, 0, 0).Topics[0].Partitions[0].RecordBatches); n < 40<<10 || n > 70<<10 {
 			t.Errorf("without memory the answer has %d bytes", n)
 		}

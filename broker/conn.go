@@ -240,11 +240,11 @@ func (c *conn) reserve(r *request, size int) (err error) {
 	case r.api.key == kmsg.Produce:
 		if size > smallFrame {
 			n = min(n, c.broker.largeMemory.limit)
-			if r.large, err = c.broker.largeMemory.acquire(c.reading, n); err != nil {
+			if r.large, err = c.broker.largeMemory.acquire(c.reading, c.host, n); err != nil {
 				return err
 			}
 		}
-		r.held, err = c.broker.produceMemory.acquire(c.reading, n)
+		r.held, err = c.broker.produceMemory.acquire(c.reading, c.host, n)
 	case size > freeFrame:
 		// It would run alone: read ahead, it would hold its memory for as long as what is
 		// before it likes to wait.
@@ -253,7 +253,7 @@ func (c *conn) reserve(r *request, size int) (err error) {
 				return err
 			}
 		}
-		r.held, err = c.broker.otherMemory.acquire(c.reading, decodedPerByte*n)
+		r.held, err = c.broker.otherMemory.acquire(c.reading, c.host, decodedPerByte*n)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -454,12 +455,12 @@ func unreadLarge(a *abuse) string {
 	}
 	time.Sleep(hold())
 	start := time.Now()
-	c := a.dial()
+	c := a.dialWith(net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}})
 	c.shout(frames[0])
-	if c.answer(time.Duration(many(2))*time.Minute) == nil { // behind all of them, who have a second each
+	if c.answer(20*time.Second) == nil { // hosts take turns, and each of the crowd has a second
 		a.t.Error("one who reads the answer gets none")
 	}
-	return fmt.Sprintf("%d connections x 5 kinds; one who reads is answered in %s", len(all), time.Since(start).Round(time.Millisecond))
+	return fmt.Sprintf("%d connections x 5 kinds; one from elsewhere who reads is answered in %s", len(all), time.Since(start).Round(time.Millisecond))
 }
 
 // largeMembers: groups whose members bring megabytes of metadata.

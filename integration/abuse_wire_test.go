@@ -28,7 +28,12 @@ type hostile struct {
 // dial opens a connection that ends with the test.
 func (a *abuse) dial() *hostile {
 	a.t.Helper()
-	c, err := net.Dial("tcp", a.b.address)
+	return a.dialWith(net.Dialer{})
+}
+
+func (a *abuse) dialWith(d net.Dialer) *hostile {
+	a.t.Helper()
+	c, err := d.DialContext(a.t.Context(), "tcp", a.b.address)
 	if err != nil {
 		a.t.Fatal(err)
 	}
