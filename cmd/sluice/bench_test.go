@@ -70,3 +70,16 @@ func TestWrongFlagsOfBenchAreUsageErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestBenchHasNothingToReadInAnEmptyTopic(t *testing.T) {
+	b := start(t, memory(t))
+	defer b.end()
+	var stdout, stderr strings.Builder
+	if code := run(t.Context(), []string{"topic", "create", "empty", "--brokers", b.address}, strings.NewReader(""), &stdout, &stderr); code != exitOK {
+		t.Fatal(stderr.String())
+	}
+	code := run(t.Context(), []string{"bench", "read", "--topic", "empty", "--brokers", b.address}, strings.NewReader(""), &stdout, &stderr)
+	if code == exitOK || !strings.Contains(stderr.String(), "topic empty has no records") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}

@@ -40,9 +40,11 @@ var plan = []group{
 		{"fsync", "Kafka, fsync", "", kafka("log.flush.interval.messages=1")},
 		{"kafka", "Kafka", "", kafka()},
 	}, true, []load{
+		// Latencies first: a disk of a virtual machine may stand still for a tenth of a second
+		// once gigabytes were written to it, and deleted.
+		atRate(10_000, 100), atRate(250_000, 100),
 		written(100), tailed(100), written(1024), tailed(1024),
 		one("java-100", "max --consumers 0 --client java --compression none --size 100"+timing),
-		atRate(10_000, 100), atRate(250_000, 100),
 	}},
 	{"open", "At a fixed rate", []bed{
 		{"minio", "Sluice, MinIO", "", onMinIO()},

@@ -135,6 +135,9 @@ func (r *run) measureTopic(ctx context.Context) error {
 			r.acked.Add(end.Offset - start.Offset)
 		}
 	})
+	if r.acked.Load() == 0 {
+		return fmt.Errorf("topic %s has no records to read", r.Topic)
+	}
 	return nil
 }
 
