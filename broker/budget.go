@@ -71,7 +71,7 @@ func (b *budget) some(n, least int64) held {
 	return held{budget: b}
 }
 
-// take takes n bytes if they are free and nobody waits.
+// take takes n bytes if they are free and nobody waits. mu is held.
 func (b *budget) take(n int64) bool {
 	if len(b.order) > 0 || b.used.Load()+n > b.limit {
 		return false
@@ -80,7 +80,7 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-// enter puts a waiter at the end of its host's line.
+// enter puts a waiter at the end of its host's line. mu is held.
 func (b *budget) enter(host string, n int64) *waiter {
 	l := b.lines[host]
 	if l == nil {
@@ -121,7 +121,7 @@ func (b *budget) giveBack(n int64) {
 	b.serve()
 }
 
-// serve gives what is free to the hosts in turn, one waiter of each at a time.
+// serve gives what is free to the hosts in turn, one waiter of each at a time. mu is held.
 func (b *budget) serve() {
 	for len(b.order) > 0 {
 		l := b.order[0]
