@@ -486,77 +486,70 @@ func TestALargeInsertIsAdoptedInParts(t *testing.T) {
 	})
 }
 
-func TestWhatARewritingHasTwiceIsTakenOutAgain(t *testing.T) {
-	for _, when := range []string{"while the broker runs", "while none runs"} {
-		t.Run(when, func(t *testing.T) {
+// whetherItRuns is a test of what others do to a topic of five records while the broker runs,
+// and while none does: meanwhile has it done, and answers the topic as it is open then.
+func whetherItRuns(t *testing.T, partitions int32, test func(t *testing.T, topic *Topic, e *engine, meanwhile func(others func()) *Topic)) {
+	for _, runs := range []bool{true, false} {
+		t.Run(map[bool]string{true: "while the broker runs", false: "while none runs"}[runs], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := mem.New()
 				r := start(t, store, Options{TailBytes: 1})
 				r.damaged = true // the log tells of a file that is removed twice
-				topic := r.open("t", 2)
+				topic := r.open("t", partitions)
 				numbers(t, topic, 0, 5)
-				e := newEngine(t, store.Handle(), "t")
-				e.insert(bare("k", "a"), bare("l", "b"), at(0, 3, "copied"))
-				optimize := e.optimizeLater()
-				look(t, topic)
-				highs(t, topic, 8)
-				mustAppend(t, topic, 1, "later")
-				before := agree(t, topic, e)
-				if when == "while none runs" {
+				test(t, topic, newEngine(t, store.Handle(), "t"), func(others func()) *Topic {
+					if runs {
+						others()
+						return topic
+					}
 					r.Close(t.Context())
-				}
-				optimize()
-				if when == "while none runs" {
+					others()
 					r = start(t, store, Options{TailBytes: 1})
 					r.damaged = true
-					topic = r.topic("t")
-				}
-				look(t, topic)
-				time.Sleep(time.Minute)
-				highs(t, topic, 9)
-				if after := agree(t, topic, e); !maps.Equal(before, after) || len(after) != 9 {
-					t.Errorf("%v, and before %v", after, before)
-				}
-				mustAppend(t, topic, 0, "goes on")
-				agree(t, topic, e)
+					return r.topic("t")
+				})
 			})
 		})
 	}
 }
 
+func TestWhatARewritingHasTwiceIsTakenOutAgain(t *testing.T) {
+	whetherItRuns(t, 2, func(t *testing.T, topic *Topic, e *engine, meanwhile func(func()) *Topic) {
+		e.insert(bare("k", "a"), bare("l", "b"), at(0, 3, "copied"))
+		optimize := e.optimizeLater()
+		look(t, topic)
+		highs(t, topic, 8)
+		mustAppend(t, topic, 1, "later")
+		before := agree(t, topic, e)
+		topic = meanwhile(optimize)
+		look(t, topic)
+		time.Sleep(time.Minute)
+		highs(t, topic, 9)
+		if after := agree(t, topic, e); !maps.Equal(before, after) || len(after) != 9 {
+			t.Errorf("%v, and before %v", after, before)
+		}
+		mustAppend(t, topic, 0, "goes on")
+		agree(t, topic, e)
+	})
+}
+
 func TestWhatIsRewrittenOnceMoreBeforeItsCopiesAreTakenOutHasThemStill(t *testing.T) {
-	for _, when := range []string{"while the broker runs", "while none runs"} {
-		t.Run(when, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := mem.New()
-				r := start(t, store, Options{TailBytes: 1})
-				r.damaged = true // the log tells of a file that is removed twice
-				topic := r.open("t", 1)
-				numbers(t, topic, 0, 5)
-				e := newEngine(t, store.Handle(), "t")
-				e.insert(bare("k", "a"), bare("l", "b"))
-				optimize := e.optimizeLater()
-				look(t, topic)
-				highs(t, topic, 7)
-				if when == "while none runs" {
-					r.Close(t.Context())
-				}
-				optimize()
-				e.delete(func(offset int64) bool { return offset == 0 })
-				if when == "while none runs" {
-					r = start(t, store, Options{TailBytes: 1})
-					r.damaged = true
-					topic = r.topic("t")
-				}
-				look(t, topic)
-				time.Sleep(time.Minute)
-				highs(t, topic, 7)
-				if got := agree(t, topic, e); len(got) != 6 || got["a"] != 1 || got["b"] != 1 {
-					t.Error(got)
-				}
-			})
+	whetherItRuns(t, 1, func(t *testing.T, topic *Topic, e *engine, meanwhile func(func()) *Topic) {
+		e.insert(bare("k", "a"), bare("l", "b"))
+		optimize := e.optimizeLater()
+		look(t, topic)
+		highs(t, topic, 7)
+		topic = meanwhile(func() {
+			optimize()
+			e.delete(func(offset int64) bool { return offset == 0 })
 		})
-	}
+		look(t, topic)
+		time.Sleep(time.Minute)
+		highs(t, topic, 7)
+		if got := agree(t, topic, e); len(got) != 6 || got["a"] != 1 || got["b"] != 1 {
+			t.Error(got)
+		}
+	})
 }
 
 func TestWhatTwoRewritingsHaveIsDeliveredOnce(t *testing.T) {

@@ -92,9 +92,9 @@ func fsync(dir string) time.Duration {
 	return took[len(took)/2]
 }
 
-// settle waits, for some seconds at most, until the disk has done with what was deleted: where
-// it is told of deleted bytes at once (the mount option discard), a sync right after gigabytes
-// of them takes up to 0.3 s, which would be the next load's p99.
+// settle waits until what was written and deleted is on the disk, and for some seconds at
+// most until a hundred syncs in a row find it quick again: the next load's p99 would be
+// those of the load before.
 func settle(dir string) {
 	syscall.Sync()
 	for range 10 {
