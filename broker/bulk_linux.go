@@ -11,7 +11,7 @@ import (
 )
 
 // writeBulk does what frame.WriteTo(nc) does, with the same errors, but as many
-// connections at a time as turns has room for, of bulkAnswer bytes each. The copy of some MiB
+// connections at a time as turns has room for, of bulkPiece bytes each. The copy of some MiB
 // into a socket is work of the kernel, and a goroutine that is in the kernel does not count
 // for GOMAXPROCS: answers for forty clients were forty threads, behind which a commit
 // waited at each of its steps. Nobody holds a turn while a socket has no room.
@@ -28,7 +28,7 @@ func writeBulk(nc net.Conn, frame *net.Buffers, turns chan struct{}) (sent int64
 	var failed error
 	err = raw.Write(func(fd uintptr) (done bool) {
 		for len(*frame) > 0 {
-			parts = head(parts[:0], *frame, bulkAnswer)
+			parts = head(parts[:0], *frame, bulkPiece)
 			turns <- struct{}{}
 			n, err := unix.Writev(int(fd), parts)
 			<-turns

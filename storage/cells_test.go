@@ -77,6 +77,7 @@ func TestALargeFileIsReadOnceHoweverLittleIsTakenAtATime(t *testing.T) {
 			t.Fatal(len(read.Batches), err)
 		}
 		offset = record.Batch(read.Batches[0]).LastOffset() + 1
+		read.Release()
 		if c.running.Wait(); offset > 0 && c.unread > c.limit/2+blockBytes {
 			t.Fatal(c.unread, "bytes were loaded ahead")
 		}
@@ -93,7 +94,8 @@ func TestALargeFileIsReadOnceHoweverLittleIsTakenAtATime(t *testing.T) {
 	}
 }
 
-// What follows an answer is loaded once that is made, however little it took.
+// What follows an answer is loaded once that is sent, however little it took: not before,
+// since the loads would compete with it for the processors.
 func TestWhatTheNextReadTakesIsLoadedWhenOneIsDone(t *testing.T) {
 	store := mem.New()
 	r := start(t, store, Options{CommitInterval: time.Second})
@@ -108,11 +110,18 @@ func TestWhatTheNextReadTakesIsLoadedWhenOneIsDone(t *testing.T) {
 	}
 	r = start(t, store, Options{BlockBytes: 8 * blockBytes})
 	topic, c := r.topic("t"), r.env.blocks
-	if read, err := topic.Read(t.Context(), 0, 0, 1, true); err != nil || len(read.Batches) != 1 {
+	read, err := topic.Read(t.Context(), 0, 0, 1, true)
+	if err != nil || len(read.Batches) != 1 {
 		t.Fatal(len(read.Batches), err)
 	}
 	c.running.Wait()
-	// Its own, one beside that the answer might have needed, and those that follow.
+	// Its own, and one beside that the answer might have needed.
+	if n := c.blocks.Len(); n > 2 {
+		t.Errorf("%d blocks were loaded before the answer was sent", n)
+	}
+	read.Release()
+	c.running.Wait()
+	// And those that follow.
 	if n := c.blocks.Len(); n < 4 {
 		t.Errorf("%d blocks were loaded", n)
 	}

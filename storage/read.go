@@ -28,16 +28,22 @@ type Read struct {
 	Bytes   int
 	buffer  *buffer  // that Batches lie in, if nobody else has them
 	blocks  []*block // that they are of
+	readOn  func()   // loads ahead what comes next; nil: nothing that is known of
 }
 
 // Release gives back the memory of Batches, which are of no use then. It is called once they
-// are sent, if at all, and once only: without it the garbage collector does it.
+// are sent, if at all, and once only: without it the garbage collector does it. What the reader
+// will ask for next is loaded from then on, while it is at what it has got: before, the
+// loads would take the processors from the answer and from who waits for it.
 func (r *Read) Release() {
 	r.buffer.release()
 	for _, b := range r.blocks {
 		b.release()
 	}
-	r.buffer, r.blocks, r.Batches, r.Bytes = nil, nil, nil, 0
+	if r.readOn != nil {
+		r.readOn()
+	}
+	r.buffer, r.blocks, r.readOn, r.Batches, r.Bytes = nil, nil, nil, nil, 0
 }
 
 // Offsets answers the watermarks of a partition.
@@ -169,7 +175,7 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 					return nil
 				}
 				if read.Bytes+len(b.Data) > maxBytes && !(atLeastOne && len(read.Batches) == 0) {
-					t.readOn(n, offset, read.HighWatermark)
+					read.readOn = func() { t.readOn(n, offset, read.HighWatermark) }
 					return nil
 				}
 				read.Batches = append(read.Batches, b.Data)
@@ -190,14 +196,13 @@ func (t *Topic) readFiles(ctx context.Context, n int32, offset int64, maxBytes i
 			return nil
 		}
 		if len(read.Batches) > 0 && read.Bytes >= maxBytes {
-			t.readOn(n, offset, read.HighWatermark)
+			read.readOn = func() { t.readOn(n, offset, read.HighWatermark) }
 			return nil
 		}
 	}
 }
 
-// readOn loads ahead what a reader will ask for next, at offset, while it is at what it has
-// got: that this has been read makes room. Whoever reads on meets the errors.
+// readOn loads ahead what a reader will ask for next, at offset. Whoever reads on meets the errors.
 func (t *Topic) readOn(n int32, offset, limit int64) {
 	t.mu.Lock()
 	if len(t.index.unresolved) > 0 { // no answer waits for footers that it does not need
