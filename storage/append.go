@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"sluice/protocol/record"
+	"sluice/storage/buffer"
 	"sluice/storage/delta"
 	"sluice/storage/rows"
 )
@@ -56,7 +57,7 @@ type appended struct {
 // packed is a batch that was packed when it arrived, with the memory that its pages lie in.
 type packed struct {
 	*rows.Pages
-	buffer *buffer
+	buffer *buffer.Buffer
 }
 
 // refused is a Wait that has ended.
@@ -203,8 +204,8 @@ func (e *env) packBatch(batch record.Batch, body []byte, codec rows.Codec) *pack
 		out := &packed{}
 		var err error
 		out.Pages, err = p.Pack(batch, body, codec, func(size int) []byte {
-			out.buffer = getBuffer(size)
-			return out.buffer.bytes
+			out.buffer = buffer.Get(size)
+			return out.buffer.Bytes
 		})
 		if err != nil {
 			return nil // the encoding says why
@@ -291,7 +292,7 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 	file, err := t.env.encode(ctx, t.name, t.poolCodec(pool, size), batches, size)
 	for _, a := range pool {
 		if a.packed != nil {
-			a.packed.buffer.release()
+			a.packed.buffer.Release()
 			a.packed = nil // if the pool is encoded once more, it is out of its batches
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"sluice/storage/buffer"
 	"sluice/storage/delta"
 	"sluice/storage/object"
 	"sluice/storage/rows"
@@ -80,7 +81,7 @@ type block struct {
 	bytes   int
 	unread  bool // guarded by blockCache.mu: see there
 
-	buffer *buffer // that batches lie in; nil: the garbage collector's
+	buffer *buffer.Buffer // that batches lie in; nil: the garbage collector's
 	// users are the cache and the readers that have not released the block yet: the last one
 	// gives the buffer back. A block that is not cached has one user that stays.
 	users atomic.Int32
@@ -102,7 +103,7 @@ func (b *block) retain() bool {
 // release ends one use of the block, whose batches are nobody's after the last.
 func (b *block) release() {
 	if b.users.Add(-1) == 0 {
-		b.buffer.release()
+		b.buffer.Release()
 	}
 }
 
@@ -237,8 +238,8 @@ func (c *blockCache) rebuild(ctx context.Context, store object.Store, n int32, a
 	// Behind its extent a file may hold rows that stand for no record. And records may be
 	// larger in one place than in others.
 	b.batches, b.next, err = r.ReadOn(ctx, n, at.from, rows.Limits{MaxBytes: 2 * blockBytes, Before: at.until, Make: func(size int) []byte {
-		b.buffer = getBuffer(size)
-		return b.buffer.bytes[:0]
+		b.buffer = buffer.Get(size)
+		return b.buffer.Bytes[:0]
 	}})
 	if err != nil {
 		return nil, err
@@ -307,7 +308,7 @@ func newBlock() *block {
 func (b *block) measure() {
 	b.bytes = len(b.batches) * batchOverhead
 	if b.buffer != nil {
-		b.bytes += cap(b.buffer.bytes)
+		b.bytes += cap(b.buffer.Bytes)
 		return
 	}
 	for _, e := range b.batches {
@@ -376,7 +377,7 @@ func (c *blockCache) writtenHere(f *file) rows.Source {
 	if body == nil || int64(len(body)) != f.size {
 		return nil
 	}
-	return func(_ context.Context, off, n int64) ([]byte, error) { return slice(f, body, off, n) }
+	return func(_ context.Context, off, n int64, _ []byte) ([]byte, error) { return slice(f, body, off, n) }
 }
 
 // slice is a range of a file's bytes.
@@ -424,8 +425,8 @@ func (b *bodies) get(key string) []byte {
 
 // ranged reads a file by ranged GETs.
 func ranged(store object.Store, f *file) rows.Source {
-	return func(ctx context.Context, off, n int64) ([]byte, error) {
-		o, err := store.Get(ctx, f.key, object.Range{Offset: off, Length: n})
+	return func(ctx context.Context, off, n int64, into []byte) ([]byte, error) {
+		o, err := store.Get(ctx, f.key, object.Range{Offset: off, Length: n, Into: into})
 		if errors.Is(err, object.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w: data file %s: something other than Sluice deleted it", delta.ErrCorrupt, errGone, f.key)
 		}
@@ -445,7 +446,7 @@ func source(store object.Store, f *file) rows.Source {
 	}
 	reading := make(chan struct{}, 1) // held by who reads the file
 	var whole []byte
-	return func(ctx context.Context, off, n int64) ([]byte, error) {
+	return func(ctx context.Context, off, n int64, _ []byte) ([]byte, error) {
 		select {
 		case reading <- struct{}{}:
 			defer func() { <-reading }()
@@ -453,7 +454,7 @@ func source(store object.Store, f *file) rows.Source {
 			return nil, ctx.Err()
 		}
 		if whole == nil {
-			body, err := get(ctx, 0, f.size)
+			body, err := get(ctx, 0, f.size, nil)
 			if err != nil {
 				return nil, err
 			}

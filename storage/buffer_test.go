@@ -13,25 +13,6 @@ import (
 	"sluice/storage/object/mem"
 )
 
-func TestABufferIsLittleLargerThanWhatIsAskedFor(t *testing.T) {
-	last := 0
-	for n := minBuffer; n <= maxBuffer; n += n/97 + 1 {
-		class, size := sizeClass(n)
-		if size < n || size > n+n/4 || class < last || class >= len(buffers) {
-			t.Fatalf("%d bytes: class %d of %d", n, class, size)
-		}
-		if b := getBuffer(n); len(b.bytes) != n || cap(b.bytes) != size {
-			t.Fatalf("%d bytes: %d of %d", n, len(b.bytes), cap(b.bytes))
-		} else {
-			b.release()
-		}
-		last = class
-	}
-	if b := getBuffer(maxBuffer + 1); b.class != -1 {
-		t.Error("a large buffer is kept")
-	}
-}
-
 // Readers that give their memory back and others that keep it read the same topic from files,
 // through a cache that holds a part of it.
 func TestMemoryThatIsGivenBackIsNobodyElses(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"sluice/protocol/record"
+	"sluice/storage/buffer"
 )
 
 // diskCache keeps the batches that have left the tail cache on the broker's own disk, as
@@ -165,7 +166,7 @@ func (d *diskCache) close() {
 // read answers the batches from offset on and before limit, up to maxBytes; the first
 // one counts as fitting if atLeastOne. ok is false if the batch of offset is not here, or
 // the file that it was in has just been dropped. Whoever gets a buffer gives it back.
-func (d *diskCache) read(p *spilled, offset, limit int64, maxBytes int, atLeastOne bool) (batches [][]byte, bytes int, buf *buffer, ok bool) {
+func (d *diskCache) read(p *spilled, offset, limit int64, maxBytes int, atLeastOne bool) (batches [][]byte, bytes int, buf *buffer.Buffer, ok bool) {
 	sections, waiting := d.find(p, offset, limit, maxBytes)
 	if sections == nil {
 		batches, bytes = fitting(waiting, maxBytes, atLeastOne)
@@ -175,11 +176,11 @@ func (d *diskCache) read(p *spilled, offset, limit int64, maxBytes int, atLeastO
 	for _, s := range sections {
 		size += s.size
 	}
-	buf = getBuffer(size)
+	buf = buffer.Get(size)
 	n := 0
 	for _, s := range sections {
-		if _, err := s.file.file.ReadAt(buf.bytes[n:n+s.size], s.at); err != nil {
-			buf.release()
+		if _, err := s.file.file.ReadAt(buf.Bytes[n:n+s.size], s.at); err != nil {
+			buf.Release()
 			if !errors.Is(err, os.ErrClosed) {
 				d.giveUp(fmt.Errorf("reading: %w", err))
 			}
@@ -187,9 +188,9 @@ func (d *diskCache) read(p *spilled, offset, limit int64, maxBytes int, atLeastO
 		}
 		n += s.size
 	}
-	found, err := split(buf.bytes, sections[0].first, offset)
+	found, err := split(buf.Bytes, sections[0].first, offset)
 	if err != nil {
-		buf.release()
+		buf.Release()
 		d.giveUp(err)
 		return nil, 0, nil, false
 	}

@@ -215,7 +215,7 @@ func TestTheDiskCacheKeepsWithinItsBoundsWhileItIsRead(t *testing.T) {
 					}
 					next = b.LastOffset() + 1
 				}
-				buf.release()
+				buf.Release()
 				if ok && len(batches) > 0 {
 					served[n]++
 				}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/protocol/record"
+	"sluice/storage/buffer"
 	"sluice/storage/rows"
 )
 
@@ -26,9 +27,9 @@ type Read struct {
 	Offsets
 	Batches [][]byte
 	Bytes   int
-	buffer  *buffer  // that Batches lie in, if nobody else has them
-	blocks  []*block // that they are of
-	readOn  func()   // loads ahead what comes next; nil: nothing that is known of
+	buffer  *buffer.Buffer // that Batches lie in, if nobody else has them
+	blocks  []*block       // that they are of
+	readOn  func()         // loads ahead what comes next; nil: nothing that is known of
 }
 
 // Release gives back the memory of Batches, which are of no use then. It is called once they
@@ -36,7 +37,7 @@ type Read struct {
 // will ask for next is loaded from then on, while it is at what it has got: before, the
 // loads would take the processors from the answer and from who waits for it.
 func (r *Read) Release() {
-	r.buffer.release()
+	r.buffer.Release()
 	for _, b := range r.blocks {
 		b.release()
 	}

@@ -106,8 +106,8 @@ func (t *Table) source(a *delta.Add) (rows.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, off, n int64) ([]byte, error) {
-		o, err := t.store.Get(ctx, key, object.Range{Offset: off, Length: n})
+	return func(ctx context.Context, off, n int64, into []byte) ([]byte, error) {
+		o, err := t.store.Get(ctx, key, object.Range{Offset: off, Length: n, Into: into})
 		if err == nil && int64(len(o.Body)) != n {
 			err = fmt.Errorf("%w: %d bytes from %d on, want %d", rows.ErrCorrupt, len(o.Body), off, n)
 		}

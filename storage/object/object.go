@@ -40,6 +40,9 @@ type Range struct {
 	// that ends sooner yields fewer bytes, and an Offset at or past its end yields
 	// none. A distance from the end that exceeds the object counts from its start.
 	Length int64
+	// Into is memory that the bytes may be put into, if it has room for them. It is the
+	// caller's again when the Get has returned, as is a Body that lies in it.
+	Into []byte
 }
 
 // Of returns the half-open interval [from, to) of bytes that r selects in an

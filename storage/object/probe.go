@@ -255,7 +255,7 @@ func (p *probe) readBack(ctx context.Context, key string, want []byte) (time.Dur
 			return 0, unsafef("an object that the store had accepted was not found right after")
 		case err != nil:
 			return 0, fmt.Errorf("probe of reading back: %w", err)
-		case !bytes.Equal(o.Body, want[from:to]) && r == Range{}:
+		case !bytes.Equal(o.Body, want[from:to]) && to-from == int64(len(want)):
 			return 0, unsafef("one conditional put of %d won, but the key holds %.80q instead of its body %.80q", probeWriters, o.Body, want)
 		case !bytes.Equal(o.Body, want[from:to]):
 			return 0, unsafef("the store answered %.80q for bytes %d to %d of %.80q", o.Body, from, to, want)

@@ -48,14 +48,14 @@ var gatherers = sync.Pool{New: func() any { return &gatherer{index: make(map[int
 func (r *Reader) gatherer() *gatherer {
 	g := gatherers.Get().(*gatherer)
 	g.f, g.limit, g.used, g.inOrder = r.f, math.MaxInt32, 0, false
-	g.w = windows{src: r.src, have: append(g.w.have[:0], r.tail...)}
+	g.w.src, g.w.have = r.src, append(g.w.have, r.tail...)
 	return g
 }
 
 // release gives the gatherer back to the pool. Its tables are gone then.
 func (g *gatherer) release() {
 	clear(g.index)
-	clear(g.w.have[:cap(g.w.have)])
+	g.w.drop(0)
 	g.f, g.w.src = nil, nil
 	kept := g.vectors[:0]
 	for _, v := range g.vectors {
@@ -120,7 +120,7 @@ func (g *gatherer) gather(ctx context.Context, group int, sel []rowSpan, slots .
 		t.columns[s] = v
 	}
 	if t.values == nil {
-		g.w.have = g.w.have[:have] // what is decoded is not needed any more
+		g.w.drop(have) // what is decoded is not needed any more
 	}
 	return t, nil
 }
@@ -233,7 +233,7 @@ func (g *gatherer) places(ctx context.Context, group int) *[numSlots][]pagePlace
 			all[s] = parseOffsetIndex(b[:c.indexLen], c, rg.rows)
 		}
 	}
-	g.w.have = g.w.have[:have]
+	g.w.drop(have)
 	return all
 }
 

@@ -132,11 +132,11 @@ func TestSourcesThatFailAreToldSo(t *testing.T) {
 	broken := errors.New("store is down")
 	src := &source{b: f.Body}
 	fails := false
-	r, err := Open(t.Context(), int64(len(f.Body)), func(ctx context.Context, off, n int64) ([]byte, error) {
+	r, err := Open(t.Context(), int64(len(f.Body)), func(ctx context.Context, off, n int64, into []byte) ([]byte, error) {
 		if fails {
 			return nil, broken
 		}
-		return src.read(ctx, off, n)
+		return src.read(ctx, off, n, into)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestSourcesThatFailAreToldSo(t *testing.T) {
 	if _, err := r.Read(t.Context(), 0, 5, Limits{MaxBytes: 100}); !errors.Is(err, broken) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v", err)
 	}
-	short := func(context.Context, int64, int64) ([]byte, error) { return []byte("PAR1"), nil }
+	short := func(context.Context, int64, int64, []byte) ([]byte, error) { return []byte("PAR1"), nil }
 	if _, err := Open(t.Context(), 1000, short); err == nil || errors.Is(err, ErrCorrupt) {
 		t.Errorf("a source that returns less than asked for: %v", err)
 	}

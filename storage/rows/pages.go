@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"slices"
 	"sync"
+
+	"sluice/storage/buffer"
 )
 
 // Row groups move from file to file without being decoded: the pages of their payload
@@ -87,7 +89,13 @@ func (r *Reader) pages(ctx context.Context, partition int32, from int64, codec C
 	if err := p.narrow(ctx, g, group, partition, from); err != nil {
 		return nil, err
 	}
-	body, err := fetch(ctx, r.src, first.start(), packed)
+	var into []byte
+	if plain { // nobody needs it when it is compressed
+		var memory *buffer.Buffer
+		memory, into = lend(packed)
+		defer memory.Release()
+	}
+	body, err := fetch(ctx, r.src, first.start(), packed, into)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"sluice/storage/buffer"
 )
 
 const (
@@ -35,8 +37,34 @@ type windows struct {
 }
 
 type window struct {
-	off int64
-	b   []byte
+	off    int64
+	b      []byte
+	memory *buffer.Buffer // that b may lie in; nil if there is none
+}
+
+// A part of a file of minLent to maxLent bytes is read into memory that is used again. How
+// large a larger one is may be no more than the file's claim.
+const (
+	minLent = 64 << 10
+	maxLent = 8 << 20
+)
+
+// lend answers memory for n bytes, and as the Source is given it, or none.
+func lend(n int64) (memory *buffer.Buffer, into []byte) {
+	if n < minLent || n > maxLent {
+		return nil, nil
+	}
+	memory = buffer.Get(int(n))
+	return memory, memory.Bytes[:0]
+}
+
+// drop drops all windows but the first n: nobody uses their bytes any more.
+func (w *windows) drop(n int) {
+	for _, h := range w.have[n:] {
+		h.memory.Release()
+	}
+	clear(w.have[n:])
+	w.have = w.have[:n]
 }
 
 // at returns what has been read from off on, if that is n bytes at least.
@@ -68,9 +96,14 @@ func (w *windows) prefetch(ctx context.Context, ranges []byteRange) error {
 	g.SetLimit(prefetchParallel)
 	for i, r := range todo {
 		g.Go(func() error {
-			b, err := fetch(ctx, w.src, r.off, r.n)
-			got[i] = window{r.off, b}
-			return err
+			memory, into := lend(r.n)
+			b, err := fetch(ctx, w.src, r.off, r.n, into)
+			if err != nil {
+				memory.Release()
+				return err
+			}
+			got[i] = window{r.off, b, memory}
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -174,7 +207,7 @@ func (s *pageStream) need(ctx context.Context, n int) error {
 		return nil
 	}
 	have := int64(len(s.buf))
-	b, err := fetch(ctx, s.w.src, s.off+have, min(left-have, max(int64(n)-have, streamBytes)))
+	b, err := fetch(ctx, s.w.src, s.off+have, min(left-have, max(int64(n)-have, streamBytes)), nil)
 	if err != nil {
 		return err
 	}

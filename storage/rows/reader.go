@@ -66,7 +66,7 @@ func (r *Reader) keepTail(tail []byte, end int64) {
 		}
 	}
 	if keep < end {
-		r.tail = []window{{keep, slices.Clone(tail[keep-at:])}}
+		r.tail = []window{{off: keep, b: slices.Clone(tail[keep-at:])}}
 	}
 }
 

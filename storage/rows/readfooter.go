@@ -105,7 +105,7 @@ func readFooter(ctx context.Context, size int64, src Source) (f *footer, tail []
 	if size < int64(2*len(magic)+4) {
 		return nil, nil, 0, fmt.Errorf("%w: %d bytes are no Parquet file", ErrCorrupt, size)
 	}
-	tail, err = fetch(ctx, src, max(0, size-tailBytes), min(size, tailBytes))
+	tail, err = fetch(ctx, src, max(0, size-tailBytes), min(size, tailBytes), nil)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -119,7 +119,7 @@ func readFooter(ctx context.Context, size int64, src Source) (f *footer, tail []
 	case n > maxFooter:
 		return nil, nil, 0, fmt.Errorf("%w: footer of %d bytes", ErrUnsupported, n)
 	case n+8 > int64(len(tail)):
-		if tail, err = fetch(ctx, src, size-n-8, n+8); err != nil {
+		if tail, err = fetch(ctx, src, size-n-8, n+8, nil); err != nil {
 			return nil, nil, 0, err
 		}
 	}
@@ -129,8 +129,8 @@ func readFooter(ctx context.Context, size int64, src Source) (f *footer, tail []
 }
 
 // fetch reads a range and holds the source to its word.
-func fetch(ctx context.Context, src Source, off, n int64) ([]byte, error) {
-	b, err := src(ctx, off, n)
+func fetch(ctx context.Context, src Source, off, n int64, into []byte) ([]byte, error) {
+	b, err := src(ctx, off, n, into)
 	if err != nil {
 		return nil, fmt.Errorf("rows: reading %d bytes at %d: %w", n, off, err)
 	}

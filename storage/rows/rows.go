@@ -93,8 +93,9 @@ type File struct {
 
 // Source reads n bytes from off of one Parquet file: a ranged GET. It returns
 // exactly n bytes or an error, and may be called by several goroutines at once. The
-// Reader does not write to what it returns.
-type Source func(ctx context.Context, off, n int64) ([]byte, error)
+// Reader does not write to what it returns. That may lie in the memory into, if this has room
+// for it: once the Source has returned, and only then, the Reader uses into for other bytes.
+type Source func(ctx context.Context, off, n int64, into []byte) ([]byte, error)
 
 // Encoded is a record batch v2 made from rows: not compressed, with a correct
 // CRC, no producer id and partition leader epoch -1 (the epoch is not covered

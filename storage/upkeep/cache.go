@@ -69,7 +69,7 @@ func newCache(f File, part int64) *cache {
 }
 
 // read is a rows.Source.
-func (c *cache) read(ctx context.Context, off, n int64) ([]byte, error) {
+func (c *cache) read(ctx context.Context, off, n int64, into []byte) ([]byte, error) {
 	if off < 0 || n < 0 || n > c.size-off {
 		return nil, fmt.Errorf("%w: %d bytes at %d of a file of %d", rows.ErrCorrupt, n, off, c.size)
 	}
@@ -77,7 +77,7 @@ func (c *cache) read(ctx context.Context, off, n int64) ([]byte, error) {
 		return nil, nil
 	}
 	if c.block < c.size && n > c.block*int64(c.keep-1) {
-		return c.src(ctx, off, n) // it would drive out everything else
+		return c.src(ctx, off, n, into) // it would drive out everything else
 	}
 	select {
 	case c.reading <- struct{}{}:
@@ -89,7 +89,7 @@ func (c *cache) read(ctx context.Context, off, n int64) ([]byte, error) {
 	found, next := c.find(first, last)
 	if next <= last {
 		start := next * c.block
-		more, err := c.src(ctx, start, min((last+1)*c.block, c.size)-start)
+		more, err := c.src(ctx, start, min((last+1)*c.block, c.size)-start, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -79,7 +79,7 @@ func TestRowGroupsOfOurFilesAreCopiedAsTheyAre(t *testing.T) {
 	for _, target := range []int64{8 << 20, 1500 << 10} {
 		outputs, _ := rewrite(t, Rewriting{Files: files, Target: target, Codec: rows.Snappy})
 		sameRows(t, rowsOf(t, outputs...), w.rows)
-		values, err := files[1].Source(t.Context(), files[1].Size/3, 4<<10)
+		values, err := files[1].Source(t.Context(), files[1].Size/3, 4<<10, nil)
 		if err != nil || !bytes.Contains(slices.Concat(outputs...), values) {
 			t.Errorf("what stands in file 1 does not stand in the outputs: %v", err)
 		}
@@ -90,8 +90,8 @@ func TestRowGroupsOfOurFilesAreCopiedAsTheyAre(t *testing.T) {
 		}
 		// What is sound but for a byte of its values is found out although it is not decoded.
 		bad := slices.Clone(files)
-		bad[1].Source = func(ctx context.Context, off, n int64) ([]byte, error) {
-			b, err := files[1].Source(ctx, off, n)
+		bad[1].Source = func(ctx context.Context, off, n int64, into []byte) ([]byte, error) {
+			b, err := files[1].Source(ctx, off, n, into)
 			if at := files[1].Size / 3; at >= off && at < off+n {
 				b = bytes.Clone(b)
 				b[at-off] ^= 1
@@ -190,7 +190,7 @@ func TestAFileThatIsNotWhatTheLogSaysIsNamed(t *testing.T) {
 		"other offsets":     {lie(func(f *File) { f.Ranges[1].First++; f.Ranges[1].Last++ }), ErrDiffers},
 		"no Parquet":        {lie(func(f *File) { f.Source = source(make([]byte, f.Size)) }), rows.ErrCorrupt},
 		"gone": {lie(func(f *File) {
-			f.Source = func(context.Context, int64, int64) ([]byte, error) { return nil, lost }
+			f.Source = func(context.Context, int64, int64, []byte) ([]byte, error) { return nil, lost }
 		}), lost},
 		"the same file twice": {append(slices.Clone(files), files[3]), ErrDiffers},
 	} {

@@ -136,7 +136,11 @@ func (s *Store) read(key string, r object.Range) (object.Object, error) {
 	}
 	// A file in place is never written again, only replaced: what is open is whole.
 	from, to := r.Of(info.Size())
-	body := make([]byte, to-from)
+	body := r.Into
+	if int64(cap(body)) < to-from {
+		body = make([]byte, to-from)
+	}
+	body = body[:to-from]
 	if _, err := f.ReadAt(body, from); err != nil {
 		return object.Object{}, err
 	}

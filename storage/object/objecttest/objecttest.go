@@ -210,6 +210,13 @@ func ranges(t *testing.T, s *suite) {
 		if string(o.Body) != body[from:to] {
 			t.Errorf("%+v: %q, want %q", r, o.Body, body[from:to])
 		}
+		for _, room := range []int{0, 3, len(body)} { // for less than it says, and for all
+			given := r
+			given.Into = make([]byte, 1, 1+room)
+			if again, err := s.other.Get(s.ctx, s.dir+"r", given); err != nil || string(again.Body) != body[from:to] {
+				t.Errorf("%+v: %q, want %q: %v", given, again.Body, body[from:to], err)
+			}
+		}
 		if o.Size != int64(len(body)) || o.Key != s.dir+"r" || o.Modified.IsZero() || o.Now.IsZero() {
 			t.Errorf("%+v: %+v at %v does not describe the whole object", r, o.Info, o.Now)
 		}

@@ -141,7 +141,11 @@ func read(ctx context.Context, key string, r object.Range, out *s3.GetObjectOutp
 	extend(ctx, length)
 	// Grown as bytes arrive beyond what is plausible: the header is only a claim.
 	const plausible = 64 << 20
-	b := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), plausible)+bytes.MinRead))
+	into := r.Into
+	if room := min(max(length, 0), plausible) + bytes.MinRead; int64(cap(into)) < room {
+		into = make([]byte, 0, room)
+	}
+	b := bytes.NewBuffer(into[:0])
 	if _, err := b.ReadFrom(out.Body); err != nil {
 		return object.Object{}, fmt.Errorf("body: %w", err)
 	}
