@@ -494,11 +494,21 @@ func TestGroupsAreNeighboursThatBecomeFewerFiles(t *testing.T) {
 		"a version is not split": {append(slices.Repeat([]*delta.Add{file(1, 50, nil)}, 15), file(2, 50, nil), file(2, 51, nil), file(3, 9, nil), file(4, 9, nil)), []int{17, 2}},
 	} {
 		var got []int
-		for _, g := range groups(c.files, 100) {
+		for _, g := range groups(c.files, 100, groupLimit(100, 0)) {
 			got = append(got, len(g))
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: groups of %v, want %v", name, got, c.want)
+		}
+	}
+	// Where others were faster, less is taken at a time: down to one file's worth.
+	many := make([]*delta.Add, 160)
+	for i := range many {
+		many[i] = file(int64(i), 10, nil)
+	}
+	for idle, want := range []int{2, 4, 8, 16, 16} {
+		if got := len(groups(many, 100, groupLimit(100, idle))); got != want {
+			t.Errorf("after %d attempts in vain: %d groups, want %d", idle, got, want)
 		}
 	}
 }

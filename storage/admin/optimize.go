@@ -35,8 +35,10 @@ const (
 	// groupFiles bounds the files of a rewriting, each of which is open until its last row is read.
 	groupFiles = 512
 	// idlePasses is how often in a row an optimization looks again after others have
-	// changed all that it was at.
-	idlePasses = 5
+	// changed all that it was at: each time it takes half as much for one entry, since a broker that
+	// merges files of its own every second would be faster for ever, and waits idlePause longer.
+	idlePasses = 7
+	idlePause  = time.Second / 2
 	// lateAfter bounds the time between the upload of a file and its commit here. It may be longer
 	// than delta.MaxUploadAge, as long as it is well below orphanAge.
 	lateAfter = orphanAge / 2
@@ -65,7 +67,7 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 		o.bounds = append(o.bounds, p.Next)
 	}
 	for idle := 0; idle < idlePasses; idle++ {
-		merged, missed, err := o.pass(ctx)
+		merged, missed, err := o.pass(ctx, idle)
 		switch {
 		case err != nil:
 			return result, err
@@ -73,6 +75,12 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 			return result, nil
 		case merged:
 			idle = 0
+		default:
+			select {
+			case <-time.After(time.Duration(idle) * idlePause):
+			case <-ctx.Done():
+				return result, ctx.Err()
+			}
 		}
 		if err := t.sync(ctx); err != nil {
 			return result, err
@@ -88,8 +96,9 @@ type optimization struct {
 	result *Optimized
 }
 
-// pass merges what groups there are now. missed says that others were faster somewhere.
-func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error) {
+// pass merges what groups there are now, having missed so many times. missed says that others
+// were faster somewhere.
+func (o *optimization) pass(ctx context.Context, idle int) (merged, missed bool, err error) {
 	files, err := o.old(ctx)
 	if errors.Is(err, errOutdated) {
 		return false, true, nil
@@ -97,7 +106,7 @@ func (o *optimization) pass(ctx context.Context) (merged, missed bool, err error
 	if err != nil {
 		return false, false, err
 	}
-	groups := groups(files, o.target)
+	groups := groups(files, o.target, groupLimit(o.target, idle))
 	var done, total int64
 	for _, g := range groups {
 		total += bytesOf(g)
@@ -157,9 +166,13 @@ func (o *optimization) isOld(ctx context.Context, a *delta.Add) (bool, error) {
 	return told || placed == all, nil
 }
 
-// groups are neighbours that are worth rewriting together.
-func groups(files []*delta.Add, target int64) (found [][]*delta.Add) {
-	limit := min(groupTargets*target, maxGroup)
+// groupLimit bounds the bytes of a group at an attempt after so many in vain.
+func groupLimit(target int64, idle int) int64 {
+	return max(target, min(groupTargets*target, maxGroup)>>idle)
+}
+
+// groups are neighbours of about limit bytes that are worth rewriting together.
+func groups(files []*delta.Add, target, limit int64) (found [][]*delta.Add) {
 	var group []*delta.Add
 	var size int64
 	end := func() {
