@@ -19,8 +19,8 @@ const memoryShare = 85
 // gcPercent is how much garbage may grow, relative to what is in use, before it is
 // collected. Most of what is in use is caches of bytes without pointers, which
 // cost little to mark. A broker at full speed (100 B, directory) takes a tenth less CPU
-// and 100 MiB more with Go's default of 100 than with 50.
-const gcPercent = 75
+// and 100 MiB more with Go's default of 100 than with 50; 75 would save 3 % and take 45 MiB.
+const gcPercent = 60
 
 // tuneCollector sets the garbage collector's pace, unless GOGC has set it.
 func tuneCollector() {
