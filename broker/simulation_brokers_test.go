@@ -88,7 +88,7 @@ func (l *simLife) open(handle *mem.Store, number int) error {
 	log := l.s.log.With("broker", number)
 	store := l.s.through(handle)
 	var err error
-	l.topics, err = storage.Open(ctx, store, storage.Options{CommitInterval: interval, Window: simWindow, Log: log, TailBytes: 20_000, BlockBytes: 100_000, DiskDir: l.s.disk, DiskBytes: 200_000, CompressLater: number%2 == 0})
+	l.topics, err = storage.Open(ctx, store, storage.Options{CommitInterval: interval, Window: simWindow, Log: log, TailBytes: 20_000, BlockBytes: 100_000, DiskDir: l.s.disk, DiskBytes: 200_000})
 	if err != nil {
 		return err
 	}

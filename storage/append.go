@@ -182,9 +182,7 @@ func (e *env) checkBatch(records []byte, s *Settings, now time.Time) (batch reco
 	if batch.Attributes().Transactional() {
 		return nil, nil, 0, fmt.Errorf("%w: transactions are not supported", record.ErrInvalid)
 	}
-	if !e.later(batch) {
-		packed = e.packBatch(batch, checked.Body, codecOf(s.ParquetCompression))
-	}
+	packed = e.packBatch(batch, checked.Body, codecOf(s.ParquetCompression))
 	return batch, packed, max(len(batch), len(checked.Body)), nil
 }
 
@@ -289,7 +287,7 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 	}
 	// Stable: batches of one partition are in order already.
 	slices.SortStableFunc(batches, func(a, b rows.Batch) int { return cmp.Compare(a.Partition, b.Partition) })
-	file, err := t.env.encode(ctx, t.name, t.poolCodec(pool, size), batches, size)
+	file, err := t.env.encode(ctx, t.name, codecOf(t.settings.Load().ParquetCompression), batches, size)
 	for _, a := range pool {
 		if a.packed != nil {
 			a.packed.buffer.Release()
@@ -305,26 +303,6 @@ func (t *Topic) encodePool(ctx context.Context, pool []*appended) (*delta.File, 
 		}
 	}
 	return file, err
-}
-
-// later says that a batch came as it is and may stay so until its file is merged.
-func (e *env) later(b record.Batch) bool {
-	return e.options.CompressLater && b.Attributes().Codec() == record.None
-}
-
-// poolCodec is how the data file of a pool of size bytes is compressed: as the topic says, but
-// not yet if most of it came as it is, and the file is small enough to be merged with others.
-func (t *Topic) poolCodec(pool []*appended, size int64) rows.Codec {
-	s, plain := t.settings.Load(), int64(0)
-	for _, a := range pool {
-		if t.env.later(a.batch) {
-			plain += a.size
-		}
-	}
-	if plain > size/2 && size < s.TargetFileBytes/2 {
-		return rows.None
-	}
-	return codecOf(s.ParquetCompression)
 }
 
 func codecOf(name string) rows.Codec {

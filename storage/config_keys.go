@@ -130,7 +130,7 @@ var configKeys = []ConfigKey{
 		Doc:   "The time between two versions of the table under load, in ms: latency against store requests. 0 commits whenever the commit before is done; -1 follows the store (50 locally and on MinIO, 150 on S3)."},
 	{Name: "sluice.parquet.compression", Type: ConfigString, Default: "snappy", Broker: same("sluice.parquet.compression"),
 		valid: oneOf("snappy", "zstd", "none"),
-		Doc:   "The compression of the table's data files. In a directory, records that producers send uncompressed get it when their files are merged with others."},
+		Doc:   "The compression of the table's new data files."},
 	{Name: "sluice.table.deleted.files.ms", Type: ConfigLong, Default: "3600000", Broker: same("sluice.table.deleted.files.ms"),
 		valid: between(minDeletedMs, math.MaxInt64),
 		Doc:   "How long a data file that has left the table stays in the store for readers of older versions, in ms (delta.deletedFileRetentionDuration). Time travel by data reaches back that far."},

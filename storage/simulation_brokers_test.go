@@ -61,7 +61,6 @@ func (b *simBroker) start() {
 		ts, err := Open(ctx, life.store, Options{
 			Window: simWindow, CommitInterval: 5 * time.Millisecond, Log: b.s.log.With("broker", b.number),
 			TailBytes: 20_000, BlockBytes: 100_000, DiskDir: b.s.disk, DiskBytes: 200_000,
-			CompressLater: life.random.IntN(2) == 0,
 		})
 		cancel()
 		if err == nil {

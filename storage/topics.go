@@ -37,10 +37,6 @@ type Options struct {
 	// in so many, at most, of what the disk has free.
 	DiskDir              string
 	DiskBytes, DiskShare int64
-	// CompressLater leaves records that their producers did not compress as they are in the
-	// files that are made for them, until these are merged with others: for stores to which a
-	// byte costs less than to compress it costs the producer who waits.
-	CompressLater bool
 	// PendingBytes bounds what is produced and not committed yet, over all topics;
 	// beyond it Append answers ErrUnavailable. Default 256 MiB.
 	PendingBytes int64

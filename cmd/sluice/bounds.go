@@ -18,7 +18,6 @@ type bounds struct {
 	connections             int   // at a time, unless a setting says how many; 0: the default
 	groups, group           int64 // of the members of all consumer groups, and of one; 0: the defaults
 	disk                    disk
-	later                   bool // files are compressed when they are merged
 	pace                    pace
 }
 
@@ -53,7 +52,6 @@ func newBounds(s settings, u storeURL, memory int64) bounds {
 		// What is rebuilt from files of a directory hides no latency of requests: enough of it
 		// keeps the processors at work.
 		b.blocks = min(b.blocks, max(32*mib, 8*mib*int64(runtime.GOMAXPROCS(0))))
-		b.later = true // a MinIO's processor time for each byte is what Snappy's is for two
 	}
 	if s.putsPerSecond >= 0 {
 		b.pace.puts = float64(s.putsPerSecond)
@@ -88,8 +86,7 @@ func (b bounds) topics(s settings, n *node) storage.Options {
 		PutsPerSecond:  b.pace.puts,
 		TailBytes:      int(b.tail), BlockBytes: int(b.blocks), PendingBytes: b.pending,
 		DiskDir: b.disk.dir, DiskBytes: b.disk.bytes, DiskShare: b.disk.share,
-		CompressLater: b.later,
-		TableBytes:    b.table, TablesBytes: b.tables,
+		TableBytes: b.table, TablesBytes: b.tables,
 		Engine:     engine(),
 		Registerer: n.metrics,
 		Log:        n.log,

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"sync"
-
-	"sluice/storage/buffer"
 )
 
 // Row groups move from file to file without being decoded: the pages of their payload
@@ -54,8 +51,7 @@ var payloadSlots = [numLeaves - leafKey]slot{slotKey, slotValue, slotHeaderKey, 
 // Pages reads the row group in which a partition's rows go on at offset from, if its
 // pages can be copied to a file of that codec: it must be ours, have rows of that partition
 // from that offset on only, and be neither too small to be worth it nor take more than maxPacked
-// bytes. Otherwise there are none, and no error: then Read reads these rows. Pages that are not
-// compressed are, for a codec that does.
+// bytes. Otherwise there are none, and no error: then Read reads these rows.
 //
 // Pages are as sound as their checksums say. They may share memory with what the Source
 // returned.
@@ -73,8 +69,7 @@ func (r *Reader) pages(ctx context.Context, partition int32, from int64, codec C
 	rg := &r.f.groups[group]
 	first, last := &rg.chunks[slotKey], &rg.chunks[slotHeaderValue]
 	packed := last.start() + last.packed - first.start()
-	plain := codec != None && rg.copyable(codecNone, minFull)
-	if packed > maxPacked || rg.rows > maxGroupRows || !plain && !rg.copyable(codec.id(), minFull) {
+	if packed > maxPacked || rg.rows > maxGroupRows || !rg.copyable(codec.id(), minFull) {
 		return nil, nil
 	}
 	g := r.gatherer()
@@ -89,13 +84,7 @@ func (r *Reader) pages(ctx context.Context, partition int32, from int64, codec C
 	if err := p.narrow(ctx, g, group, partition, from); err != nil {
 		return nil, err
 	}
-	var into []byte
-	if plain { // nobody needs it when it is compressed
-		var memory *buffer.Buffer
-		memory, into = lend(packed)
-		defer memory.Release()
-	}
-	body, err := fetch(ctx, r.src, first.start(), packed, into)
+	body, err := fetch(ctx, r.src, first.start(), packed, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -107,40 +96,8 @@ func (r *Reader) pages(ctx context.Context, partition int32, from int64, codec C
 			return nil, fmt.Errorf("column %s: %w", slotNames[s], err)
 		}
 	}
-	if plain {
-		return p, p.compress(codec)
-	}
 	return p, nil
 }
-
-// compress compresses the payload, which is not.
-func (p *Pages) compress(codec Codec) error {
-	w := pageWriters.Get().(*pageWriter)
-	defer pageWriters.Put(w)
-	if err := w.init(codec); err != nil {
-		return err
-	}
-	p.Packed = 0
-	for i := range p.payload {
-		from := &p.payload[i]
-		w.out, w.pages, w.chunks = w.out[:0], w.pages[:0], w.chunks[:0]
-		c := w.begin(leafKey+leaf(i), codec.id())
-		for _, m := range from.pages {
-			page := from.bytes[m.offset : m.offset+int64(m.size)]
-			h, n, _, err := parsePageHeader(page)
-			if err != nil {
-				return err
-			}
-			w.page(c, m, h.values, page[n:])
-		}
-		*from = packedChunk{bytes: slices.Clone(w.out), pages: slices.Clone(w.pages), values: from.values, nulls: from.nulls, full: c.uncompressed}
-		p.Packed += len(from.bytes)
-	}
-	return nil
-}
-
-// pageWriters are kept for who compresses pages.
-var pageWriters = sync.Pool{New: func() any { return &pageWriter{} }}
 
 // groupAt finds the row group of a file of ours that holds nothing but rows of a partition,
 // the first of which has the offset from; -1 if there is none.
