@@ -66,7 +66,7 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 	for _, p := range t.state.Partitions {
 		o.bounds = append(o.bounds, p.Next)
 	}
-	for idle := 0; idle < idlePasses; idle++ {
+	for idle := 0; ; {
 		merged, missed, err := o.pass(ctx, idle)
 		switch {
 		case err != nil:
@@ -76,17 +76,20 @@ func (t *Table) Optimize(ctx context.Context, target int64) (result Optimized, e
 		case merged:
 			idle = 0
 		default:
-			select {
-			case <-time.After(time.Duration(idle) * idlePause):
-			case <-ctx.Done():
-				return result, ctx.Err()
-			}
+			idle++
+		}
+		if idle == idlePasses {
+			return result, ErrBusy
+		}
+		select {
+		case <-time.After(time.Duration(idle) * idlePause):
+		case <-ctx.Done():
+			return result, ctx.Err()
 		}
 		if err := t.sync(ctx); err != nil {
 			return result, err
 		}
 	}
-	return result, ErrBusy
 }
 
 type optimization struct {

@@ -4,6 +4,7 @@ package buffer
 
 import (
 	"math/bits"
+	"runtime/debug"
 	"sync"
 )
 
@@ -22,9 +23,13 @@ const (
 )
 
 // maxFree bounds what is kept, in bytes: about what loads at work on all processors of a small
-// machine give back and take again. A sync.Pool keeps as much as comes between two
-// collections, which are rare where little garbage is made.
-const maxFree = 32 << 20
+// machine give back and take again, and little of the memory limit, since no collection
+// takes it. A sync.Pool would keep as much as comes between two collections, which are rare
+// where little garbage is made.
+var maxFree = sync.OnceValue(func() int { return freeOf(debug.SetMemoryLimit(-1)) })
+
+// freeOf is the bound in a process that may take so many bytes.
+func freeOf(memory int64) int { return int(min(32<<20, memory/32)) }
 
 // free are the buffers that nobody has, by class.
 var free struct {
@@ -73,12 +78,12 @@ func take(class int) *Buffer {
 
 // Release gives the buffer back, of which nobody may use the bytes any more. nil has none.
 func (b *Buffer) Release() {
-	if b == nil || b.class < 0 {
+	if b == nil || b.class < 0 || cap(b.Bytes) > maxFree() {
 		return
 	}
 	free.Lock()
 	defer free.Unlock()
-	if free.bytes += cap(b.Bytes); free.bytes > maxFree { // of sizes that are not asked for any more, too
+	if free.bytes += cap(b.Bytes); free.bytes > maxFree() { // of sizes that are not asked for any more, too
 		free.bytes = cap(b.Bytes)
 		clear(free.lists[:])
 	}

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -22,6 +23,14 @@ func TestABufferIsLittleLargerThanWhatIsAskedFor(t *testing.T) {
 	}
 	if b := Get(maxBuffer + 1); b.class != -1 {
 		t.Error("a large buffer is kept")
+	}
+}
+
+func TestLittleOfASmallMachinesMemoryIsKept(t *testing.T) {
+	for memory, want := range map[int64]int{128 << 20: 4 << 20, 512 << 20: 16 << 20, 4 << 30: 32 << 20, math.MaxInt64: 32 << 20} {
+		if got := freeOf(memory); got != want {
+			t.Errorf("of %d bytes %d, want %d", memory, got, want)
+		}
 	}
 }
 
@@ -55,7 +64,7 @@ func TestWhatIsFreeIsBoundedAndHasOneOwner(t *testing.T) {
 			sum += cap(b.Bytes)
 		}
 	}
-	if sum != free.bytes || sum > maxFree {
-		t.Errorf("%d bytes are free, said to be %d, of %d at most", sum, free.bytes, maxFree)
+	if sum != free.bytes || sum > maxFree() {
+		t.Errorf("%d bytes are free, said to be %d, of %d at most", sum, free.bytes, maxFree())
 	}
 }
